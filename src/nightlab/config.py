@@ -1,0 +1,277 @@
+"""nightlab.toml and the directory it lies in, as one frozen `Settings`.
+
+Every key has a default, so a repository with a `train.py` and no nightlab.toml is a lab too. Unknown keys, wrong types
+and values that make no sense are refused by name: an option that is silently ignored costs somebody a night.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from nightlab.errors import ConfigError, NoRepositoryError
+from nightlab.types import Direction
+
+CONFIG_NAME = "nightlab.toml"
+KNOWN_BOUNDS = {"val_bpb": (0.01, 100.0)}  # bits per byte: a uniform guess costs 8, and text is never free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSettings:
+    """Which number is the metric, and what values of it are believed."""
+
+    name: str = "val_bpb"
+    direction: Direction = Direction.MINIMIZE
+    low: float | None = 0.01  # believed only strictly above
+    high: float | None = 100.0  # believed only strictly below
+    receipt: bool = False  # whether a printed value without a receipt is disputed
+
+    def reject(self, value: float) -> str | None:
+        """Why `value` cannot be this metric, or None when it can."""
+        if not math.isfinite(value):
+            return f"{self.name} is {value}, which is no finite number"
+        if self.low is not None and value <= self.low:
+            return f"{self.name} is {value:g}, but this lab believes only values above {self.low:g}"
+        if self.high is not None and value >= self.high:
+            return f"{self.name} is {value:g}, but this lab believes only values below {self.high:g}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    timeout_minutes: float = 30.0  # of one run; the run's own budget ends it long before
+    slots: int | Literal["auto"] = 1  # runs at a time; "auto": one per GPU, else one per core
+    grace_seconds: float = 5.0  # between asking a process tree to end and killing it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """Thresholds of the race; their sources are in judge/."""
+
+    promote: float = 0.95  # P(better) that proves a challenger
+    discard: float = 0.50  # P(better) below which an idea is dropped
+    max_steps: int = 4  # extra runs that one idea may cost
+    baseline_runs: int = 2
+    final_runs: int = 4  # fresh seeds a side at the end of a night; 0: no final block
+    noise: float | None = None  # first guess of the standard deviation of one run, in units of the metric
+    noise_runs: float = 3.0  # how many runs that guess is worth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One lab. Paths are relative to `root` except `root` itself."""
+
+    root: Path
+    command: str = "uv run train.py"
+    editable: tuple[str, ...] = ("train.py",)
+    protected: tuple[str, ...] = ("prepare.py",)
+    link: tuple[str, ...] = ()  # untracked inputs that each workspace sees read-only
+    tag: str = "nightlab"  # promotions go to autoresearch/<tag>
+    env: Mapping[str, str] = field(default_factory=dict)  # added to each run's environment
+    metric: MetricSettings = field(default_factory=MetricSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / "nightlab"
+
+    @property
+    def database(self) -> Path:
+        return self.results / "lab.db"
+
+    @property
+    def runs(self) -> Path:
+        return self.results / "runs"
+
+    @property
+    def branch(self) -> str:
+        return f"autoresearch/{self.tag}"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command as words; no shell reads it."""
+        return tuple(shlex.split(self.command))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the settings that make two runs comparable; part of the source hash."""
+        parts = (
+            self.command,
+            self.metric.name,
+            self.metric.direction,
+            *sorted(f"{k}={v}" for k, v in self.env.items()),
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+class _Metric(msgspec.Struct, forbid_unknown_fields=True):
+    name: str = "val_bpb"
+    direction: Direction = Direction.MINIMIZE
+    low: float | None = None
+    high: float | None = None
+    receipt: bool = False
+
+
+class _Budget(msgspec.Struct, forbid_unknown_fields=True):
+    timeout_minutes: float = 30.0
+    slots: int | Literal["auto"] = 1
+    grace_seconds: float = 5.0
+
+
+class _Judge(msgspec.Struct, forbid_unknown_fields=True):
+    promote: float = 0.95
+    discard: float = 0.50
+    max_steps: int = 4
+    baseline_runs: int = 2
+    final_runs: int = 4
+    noise: float | None = None
+    noise_runs: float = 3.0
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """The shape of nightlab.toml."""
+
+    command: str = "uv run train.py"
+    editable: tuple[str, ...] = ("train.py",)
+    protected: tuple[str, ...] = ("prepare.py",)
+    link: tuple[str, ...] = ()
+    tag: str = "nightlab"
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    metric: _Metric = msgspec.field(default_factory=_Metric)
+    budget: _Budget = msgspec.field(default_factory=_Budget)
+    judge: _Judge = msgspec.field(default_factory=_Judge)
+
+
+def find_root(start: Path) -> Path:
+    """The lab that `start` lies in: the nearest directory with a nightlab.toml, else the git top level.
+
+    Raises:
+        NoRepositoryError: neither exists, or the nightlab.toml lies outside any git repository.
+    """
+    start = start.resolve()
+    top = _git_top(start)
+    for directory in (start, *start.parents):
+        if (directory / CONFIG_NAME).is_file():
+            if top is None:
+                raise NoRepositoryError(
+                    f"{directory} has a {CONFIG_NAME} but lies in no git repository",
+                    hint="run `git init` there and commit the files, or make a lab with `nightlab new DIR`",
+                )
+            return directory
+        if directory == top:
+            return directory
+    raise NoRepositoryError(
+        f"no git repository at {start}",
+        hint="change to your experiment's repository, or make a lab with `nightlab new DIR`",
+    )
+
+
+def _git_top(start: Path) -> Path | None:
+    """Top level of the repository around `start`, or None. No process: this runs in every command."""
+    return next((d for d in (start, *start.parents) if (d / ".git").exists()), None)
+
+
+def load_settings(root: Path) -> Settings:
+    """Read the lab's nightlab.toml; defaults where it says nothing or is absent.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or holds a key or value we cannot use.
+    """
+    path = root / CONFIG_NAME
+    if not path.is_file():
+        return Settings(root=root)
+    import tomllib  # not needed by supervisors, which import this module too
+
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigError(f"{path} cannot be read: {exc}", hint="mend the file; `nightlab doctor` checks it") from exc
+    try:
+        file = msgspec.convert(raw, _File)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(
+            f"{path}: {exc}", hint="docs/nightlab-toml.md lists every key with its type and default"
+        ) from exc
+    settings = Settings(
+        root=root,
+        command=file.command,
+        editable=file.editable,
+        protected=file.protected,
+        link=file.link,
+        tag=file.tag,
+        env=file.env,
+        metric=_metric(file.metric),
+        budget=BudgetSettings(**msgspec.structs.asdict(file.budget)),
+        judge=JudgeSettings(**msgspec.structs.asdict(file.judge)),
+    )
+    _check(settings, path)
+    return settings
+
+
+def _metric(file: _Metric) -> MetricSettings:
+    low, high = KNOWN_BOUNDS.get(file.name, (None, None))
+    return MetricSettings(
+        name=file.name,
+        direction=file.direction,
+        low=low if file.low is None else file.low,
+        high=high if file.high is None else file.high,
+        receipt=file.receipt,
+    )
+
+
+def _check(settings: Settings, path: Path) -> None:
+    metric, budget, judge = settings.metric, settings.budget, settings.judge
+    slots_ok = budget.slots == "auto" or budget.slots >= 1
+    bounds_ok = metric.low is None or metric.high is None or metric.low < metric.high
+    paths = (*settings.editable, *settings.protected, *settings.link)
+    outside = [p for p in paths if _leaves_root(p)]
+    odd = [p for p in paths if p not in outside and (str(Path(p)) != p or p == ".")]
+    spoken = (settings.command, *settings.env, *settings.env.values())
+    numbers = (metric.low, metric.high, budget.timeout_minutes, budget.grace_seconds, judge.noise, judge.noise_runs)
+    problems = {
+        # JSON, in which runs are recorded, has no word for it.
+        "a number is infinite or NaN": not all(math.isfinite(n) for n in numbers if n is not None),
+        "command or env holds a zero byte": any("\0" in text for text in spoken),
+        'a name in env is empty or holds "="': any(not name or "=" in name for name in settings.env),
+        "command is empty": not settings.command.strip(),
+        "command has a quotation mark without its twin": not _is_shell_words(settings.command),
+        "editable names no file": not settings.editable,
+        "metric.name is empty": not metric.name.strip(),
+        "metric.low is not below metric.high": not bounds_ok,
+        "budget.timeout_minutes is not positive": not budget.timeout_minutes > 0,
+        "budget.grace_seconds is negative": budget.grace_seconds < 0,
+        'budget.slots is neither a positive number nor "auto"': not slots_ok,
+        "judge.promote must lie above judge.discard, both between 0 and 1": not (0 < judge.discard < judge.promote < 1),
+        "judge.baseline_runs must be at least 2, or the noise cannot be known": judge.baseline_runs < 2,
+        "judge.max_steps must be at least 1, or nothing can be proven": judge.max_steps < 1,
+        "judge.final_runs must lie between 0 and 1000": not 0 <= judge.final_runs <= 1000,
+        "judge.noise is not positive": judge.noise is not None and not judge.noise > 0,
+        "judge.noise_runs is not positive": not judge.noise_runs > 0,
+        f"a path leaves the lab: {', '.join(outside)}": bool(outside),
+        f"a path is not written as git writes it (src/train.py): {', '.join(map(repr, odd))}": bool(odd),
+        "tag is no part of a branch name": not re.fullmatch(r"(?!.*\.lock$)\w[\w-]*(\.[\w-]+)*", settings.tag),
+    }
+    for problem, found in problems.items():
+        if found:
+            raise ConfigError(f"{path}: {problem}", hint="docs/nightlab-toml.md lists every key with its meaning")
+
+
+def _leaves_root(pattern: str) -> bool:
+    return pattern.startswith("/") or ".." in Path(pattern).parts
+
+
+def _is_shell_words(command: str) -> bool:
+    try:
+        shlex.split(command)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,225 @@
+"""Git by plumbing: objects and refs are made, but no tracked file, index or checked-out branch of the user is moved.
+
+Trees are built in a temporary index, refs move by compare-and-swap, and every experiment's commit is kept alive by a
+ref of its own under `refs/nightlab/`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nightlab.errors import GitError, NoRepositoryError
+
+EXPERIMENTS = "refs/nightlab/experiments/"
+
+# Commits of the lab carry the lab's name, so that a machine without a configured git identity works too.
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "nightlab",
+    "GIT_AUTHOR_EMAIL": "nightlab@localhost",
+    "GIT_COMMITTER_NAME": "nightlab",
+    "GIT_COMMITTER_EMAIL": "nightlab@localhost",
+}
+_HARMLESS = {"GIT_EXEC_PATH", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"}
+# Programs of the user that git would start by itself; none of them may see or stop what the lab does.
+_UNHOOKED = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+
+
+class Git:
+    """Plumbing for the repository around `root`; `root` may be a subdirectory of it.
+
+    Paths in and out are relative to `root`, with POSIX separators.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        done = self._call(("rev-parse", "--show-prefix", "--absolute-git-dir", "--git-common-dir"), b"", None, None)
+        if done.returncode != 0:
+            said = done.stderr.decode("utf-8", "replace").strip()
+            if (root / ".git").exists() or "safe.directory" in said:  # there is one, and git will not have it
+                raise GitError(f"git refuses the repository at {root}: {said}", hint="do what git says there")
+            raise NoRepositoryError(
+                f"no git repository at {root}", hint="run `git init` and commit your files, or `nightlab new DIR`"
+            )
+        top = done.stdout.decode("utf-8", "surrogateescape")
+        self.prefix, git_dir, common = top.split("\n")[:3]
+        self.git_dir = Path(git_dir)
+        self.common_dir = (root / common).resolve()
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def resolve(self, revision: str) -> str | None:
+        """Full commit id of `revision`, or None if there is no such commit."""
+        found = self._probe("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        return found.strip() if found else None
+
+    def head(self) -> str:
+        """Commit id of HEAD.
+
+        Raises:
+            NoRepositoryError: the repository has no commit yet.
+        """
+        commit = self.resolve("HEAD")
+        if commit is None:
+            raise NoRepositoryError(
+                f"{self.root} has no commit yet", hint="commit the files first: git add -A && git commit -m start"
+            )
+        return commit
+
+    def branch(self) -> str:
+        """Name of the checked-out branch; "HEAD" when detached."""
+        name = self._probe("symbolic-ref", "--quiet", "--short", "HEAD")
+        return name.strip() if name else "HEAD"
+
+    def parent(self, commit: str) -> str | None:
+        return self.resolve(f"{commit}^")
+
+    def trailers(self, commit: str, name: str) -> frozenset[str]:
+        """Values of a trailer in the messages of `commit` and all its ancestors."""
+        listed = self._run("log", f"--format=%(trailers:key={name},valueonly)", commit)
+        return frozenset(line.strip() for line in listed.splitlines() if line.strip())
+
+    def files(self, commit: str) -> tuple[str, ...]:
+        """All paths of `commit` below the lab's root."""
+        listed = self._run("ls-tree", "-r", "-z", "--name-only", commit)
+        return tuple(path for path in listed.split("\0") if path)
+
+    def read(self, commit: str, path: str) -> bytes:
+        """Bytes of one file of `commit`."""
+        return self._run("cat-file", "blob", f"{commit}:{self.prefix}{path}").encode("utf-8", "surrogateescape")
+
+    def dirty(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Those of `paths` (literal) that differ from HEAD, or that HEAD does not have."""
+        if not paths:
+            return ()
+        literal = [f":(top,literal){self.prefix}{path}" for path in paths]
+        status = self._run("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *literal)
+        return tuple(entry[3:].removeprefix(self.prefix) for entry in status.split("\0") if entry)
+
+    def worktree_of(self, branch: str) -> str | None:
+        """Directory in which `branch` is checked out, or None."""
+        listed = self._run("worktree", "list", "--porcelain")
+        where = ""
+        for line in listed.splitlines():
+            if line.startswith("worktree "):
+                where = line.removeprefix("worktree ")
+            elif line == f"branch refs/heads/{branch}":
+                return where
+        return None
+
+    # --- objects --------------------------------------------------------------------------------------------
+
+    def tree_with(self, base: str, files: Mapping[str, str]) -> str:
+        """Tree object of commit `base` with `files` put in its place."""
+        with tempfile.TemporaryDirectory(prefix="nightlab-index-") as scratch:
+            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+            self._run("read-tree", base, env=index)
+            entries = []
+            for path, text in files.items():
+                blob = self._run("hash-object", "-w", "--stdin", stdin=text.encode()).strip()
+                mode = self._mode(base, path)
+                entries.append(f"{mode} {blob}\t{self.prefix}{path}\0")
+            self._run("update-index", "-z", "--index-info", env=index, stdin="".join(entries).encode())
+            return self._run("write-tree", env=index).strip()
+
+    def commit(self, tree: str, parent: str | None, message: str) -> str:
+        """Commit object over `tree`; no ref points to it yet."""
+        parents = ["-p", parent] if parent else []
+        said = message.replace("\0", "").encode("utf-8", "replace")  # git refuses a zero byte; a model may write one
+        return self._run("commit-tree", tree, *parents, stdin=said, env=_IDENTITY).strip()
+
+    def tree_of(self, commit: str) -> str:
+        return self._run("rev-parse", f"{commit}^{{tree}}").strip()
+
+    def checkout(self, tree: str, destination: Path) -> None:
+        """Write the files of `tree` (those below the lab's root) into `destination`, which must not exist yet."""
+        destination.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(prefix="nightlab-index-") as scratch:
+            env = {"GIT_INDEX_FILE": str(Path(scratch) / "index"), "GIT_WORK_TREE": str(destination)}
+            source = f"{tree}:{self.prefix.rstrip('/')}" if self.prefix else tree
+            self._run("--git-dir", str(self.git_dir), "read-tree", source, env=env, cwd=destination)
+            self._run("--git-dir", str(self.git_dir), "checkout-index", "--all", "--force", env=env, cwd=destination)
+
+    # --- refs -----------------------------------------------------------------------------------------------
+
+    def move(self, ref: str, new: str, old: str | None) -> bool:
+        """Move `ref` from `old` (None: it must not exist) to `new`; False if somebody else moved it first.
+
+        Raises:
+            GitError: git refuses for another reason, so that trying again would not help.
+        """
+        arguments = ("update-ref", "-m", "nightlab", ref, new, old or "")
+        done = self._call(arguments, b"", None, None)
+        if done.returncode == 0:
+            return True
+        if self.resolve(ref) != old:
+            return False
+        raise self._failure(arguments, done)
+
+    def keep(self, name: str, commit: str) -> None:
+        """Keep an experiment's commit alive for ever."""
+        self._run("update-ref", f"{EXPERIMENTS}{name}", commit)
+
+    def ignore(self, patterns: Sequence[str]) -> None:
+        """List our untracked outputs in .git/info/exclude, once."""
+        path = self.common_dir / "info" / "exclude"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+            missing = [f"/{self.prefix}{p}" for p in patterns if f"/{self.prefix}{p}" not in text.splitlines()]
+            if missing:
+                glue = "" if not text or text.endswith("\n") else "\n"
+                with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(glue + "".join(f"{pattern}\n" for pattern in missing))
+        except OSError as exc:
+            raise GitError(f"{path} cannot be written: {exc.strerror}", hint="make it writable") from exc
+
+    # --- machinery ------------------------------------------------------------------------------------------
+
+    def _mode(self, base: str, path: str) -> str:
+        listed = self._run("ls-tree", base, "--", path)
+        return listed.split(" ", 1)[0] if listed else "100644"
+
+    def _run(
+        self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> str:
+        """Output of a git command that must succeed."""
+        done = self._call(arguments, stdin, env, cwd)
+        if done.returncode != 0:
+            raise self._failure(arguments, done)
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    def _probe(self, *arguments: str) -> str | None:
+        """Output of a git command for which failing is an answer too."""
+        done = self._call(arguments, b"", None, None)
+        return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
+
+    def _failure(self, arguments: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> GitError:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        return GitError(
+            f"git {arguments[0]} failed in {self.root}: {said or f'exit code {done.returncode}'}",
+            hint="`git status` there may say more; nothing of nightlab's records is lost",
+        )
+
+    def _call(
+        self, arguments: Sequence[str], stdin: bytes, env: Mapping[str, str] | None, cwd: Path | None
+    ) -> subprocess.CompletedProcess[bytes]:
+        # A caller inside a git hook has GIT_DIR and GIT_INDEX_FILE set: they would point our plumbing at his index.
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _HARMLESS}
+        clean["GIT_OPTIONAL_LOCKS"] = "0"  # `git status` would write the user's index, only to be faster next time
+        try:
+            return subprocess.run(
+                ["git", *_UNHOOKED, *arguments],
+                cwd=cwd or self.root,
+                input=stdin,
+                capture_output=True,
+                env={**clean, **(env or {})},
+                check=False,
+            )
+        except OSError as exc:
+            if not (cwd or self.root).is_dir():
+                raise NoRepositoryError(f"{cwd or self.root} is no directory that can be entered") from exc
+            raise GitError("git is not installed, or not on PATH", hint="install git and try again") from exc

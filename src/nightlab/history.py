@@ -1,0 +1,167 @@
+"""What the ledger's events add up to, held in memory.
+
+A pure fold: the loop, the simulator and every view apply the same events to the same object and see the same lab. It
+holds no judgement of its own; champion and standing follow from the verdicts that were recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from nightlab.types import (
+    Decision,
+    Ended,
+    Event,
+    Experiment,
+    ExperimentId,
+    Finished,
+    Judged,
+    Logged,
+    NightBegan,
+    NightEnded,
+    NightId,
+    Outcome,
+    Proposed,
+    Purpose,
+    Recorded,
+    Run,
+    RunId,
+    Started,
+    Usage,
+    Verdict,
+)
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run and what is known of it so far."""
+
+    run: Run
+    started_at: float
+    seq: int
+    outcome: Outcome | None = None
+    usage: Usage | None = None
+    ended_at: float | None = None
+    ended_seq: int | None = None
+    logged: Logged | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The metric, if the run finished."""
+        return self.outcome.metrics.primary if isinstance(self.outcome, Finished) else None
+
+
+@dataclass(slots=True)
+class ExperimentState:
+    """An experiment with its runs and verdicts, oldest first."""
+
+    experiment: Experiment
+    proposed_at: float
+    number: int  # 1 for the first experiment the lab knows
+    runs: list[RunState] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    judged_seq: int = 0  # place of the last verdict in the log
+    night: NightId | None = None  # the night that proposed it
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return self.verdicts[-1] if self.verdicts else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is an idea that has no final verdict yet."""
+        verdict = self.verdict
+        return self.experiment.parent is not None and (verdict is None or not verdict.decision.is_final)
+
+    def finished(self, *purposes: Purpose) -> list[RunState]:
+        """Finished runs, of the given purposes or of all."""
+        return [r for r in self.runs if r.value is not None and (not purposes or r.run.purpose in purposes)]
+
+    @property
+    def is_running(self) -> bool:
+        return any(r.outcome is None for r in self.runs)
+
+
+@dataclass(slots=True)
+class NightState:
+    """One night; `baseline` is what the night is measured against."""
+
+    began: NightBegan
+    at: float
+    number: int
+    ended: NightEnded | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class History:
+    """All events up to `seq`, folded."""
+
+    seq: int = 0
+    experiments: dict[ExperimentId, ExperimentState] = field(default_factory=dict)
+    runs: dict[RunId, RunState] = field(default_factory=dict)
+    running: dict[RunId, RunState] = field(default_factory=dict)
+    nights: list[NightState] = field(default_factory=list)
+    promotions: list[Verdict] = field(default_factory=list)  # KEEP verdicts, oldest first
+
+    @classmethod
+    def fold(cls, events: Iterable[Recorded]) -> History:
+        history = cls()
+        for recorded in events:
+            history.apply(recorded)
+        return history
+
+    def apply(self, recorded: Recorded) -> None:
+        """Take in one event. Events must come in the order of their `seq`."""
+        self.seq = recorded.seq
+        event: Event = recorded.event
+        if isinstance(event, Proposed):
+            self.experiments[event.experiment.id] = ExperimentState(
+                event.experiment,
+                recorded.at,
+                number=len(self.experiments) + 1,
+                night=self.night.began.night if self.night and self.night.ended is None else None,
+            )
+        elif isinstance(event, Started):
+            state = RunState(event.run, recorded.at, recorded.seq)
+            self.runs[event.run.id] = self.running[event.run.id] = state
+            self.experiments[event.run.experiment].runs.append(state)
+        elif isinstance(event, Ended):
+            state = self.runs[event.run]
+            state.outcome, state.usage = event.outcome, event.usage
+            state.ended_at, state.ended_seq = recorded.at, recorded.seq
+            self.running.pop(event.run, None)
+        elif isinstance(event, Logged):
+            self.runs[event.run].logged = event
+        elif isinstance(event, Judged):
+            judged = self.experiments[event.verdict.experiment]
+            judged.verdicts.append(event.verdict)
+            judged.judged_seq = recorded.seq
+            if event.verdict.decision is Decision.KEEP:
+                self.promotions.append(event.verdict)
+        elif isinstance(event, NightBegan):
+            self.nights.append(NightState(event, recorded.at, number=len(self.nights) + 1))
+        elif isinstance(event, NightEnded):
+            for night in self.nights:
+                if night.began.night == event.night:
+                    night.ended, night.ended_at = event, recorded.at
+
+    @property
+    def night(self) -> NightState | None:
+        """The latest night."""
+        return self.nights[-1] if self.nights else None
+
+    @property
+    def champion(self) -> ExperimentId | None:
+        """The proven champion of the latest night: its last promotion, else its baseline."""
+        if self.night is None:
+            return None
+        here = self.night.began.baseline
+        for verdict in self.promotions:
+            if verdict.champion == here:
+                here = verdict.experiment
+        return here
+
+    def state(self, experiment: ExperimentId) -> ExperimentState:
+        return self.experiments[experiment]

@@ -1,0 +1,393 @@
+"""The nouns of nightlab: frozen, typed, no I/O. Start reading here.
+
+An *experiment* is one idea as exact source. A *run* is one execution of it with a seed. How a run ended is an
+*outcome*; what that means for the experiment against the champion is a *verdict*. All facts reach the ledger as
+*events*; everything else is folded from them (see `history.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType, Protocol
+
+ExperimentId = NewType("ExperimentId", str)  # "e" + 12 hex digits of the source hash
+RunId = NewType("RunId", str)  # 20260311T043000Z-abc1234: UTC second, commit; "-2" if taken
+NightId = NewType("NightId", str)
+
+Files = Mapping[str, str]
+"""Editable files: path relative to the lab's root (POSIX separators) -> text."""
+
+
+class Direction(StrEnum):
+    """Which way the metric is better."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+    @property
+    def sign(self) -> int:
+        """Factor that turns a metric into a loss (lower is better)."""
+        return 1 if self is Direction.MINIMIZE else -1
+
+
+# --- ideas ------------------------------------------------------------------------------------------------------
+
+
+class ChangeKind(StrEnum):
+    KNOB = "knob"  # one named constant, old value -> new value
+    EDIT = "edit"  # a structural edit of the catalogue, by name
+    FREE = "free"  # source written by a person, a model or an agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between an experiment and its parent."""
+
+    kind: ChangeKind
+    name: str
+    old: str = ""
+    new: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.old} -> {self.new}" if self.kind is ChangeKind.KNOB else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the search asked for when the experiment was proposed."""
+
+    emitter: str
+    brief: str = ""
+    niche: str = ""  # the niche wanted, not the one measured afterwards
+    predicted_gain: float | None = None  # in units of the metric, positive is better
+    seeds: int = 1  # runs wanted before the first verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idea:
+    """A proposal with its source, before the lab has given it a commit."""
+
+    description: str
+    files: Files
+    plan: Plan
+    hypothesis: str = ""
+    family: str = ""
+    tags: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One idea as exact source. Its identity is the source hash."""
+
+    id: ExperimentId
+    source_hash: str  # "<algorithm>:<hex>"
+    commit: str  # full commit id, kept alive under refs/nightlab/
+    parent_commit: str | None
+    parent: ExperimentId | None  # None for a baseline
+    description: str
+    patch: str  # unified diff of the editable files from the parent; from nothing for a baseline
+    plan: Plan
+    hypothesis: str = ""
+    family: str = ""
+    tags: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+# --- runs -------------------------------------------------------------------------------------------------------
+
+
+class Purpose(StrEnum):
+    """Why a run was started."""
+
+    BASELINE = "baseline"
+    IDEA = "idea"  # first run of a proposed experiment
+    REPLICATE = "replicate"  # another seed, because the race asked for it
+    FINAL = "final"  # fresh seeds for the headline number; never used to choose
+    TRY = "try"  # the working tree, asked for by a person or an agent
+    EXEC = "exec"  # a recorded command in the caller's own directory
+    LOG = "log"  # run elsewhere and written down by hand: its author's word
+
+    @property
+    def steers(self) -> bool:
+        """Whether the run's value may decide what is kept."""
+        return self not in (Purpose.FINAL, Purpose.EXEC, Purpose.LOG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the run ran on: an allow-list, never the whole environment."""
+
+    device: str  # "cpu:0", "cuda:1"
+    machine: str
+    python: str
+    platform: str
+    versions: Mapping[str, str] = field(default_factory=dict)  # package -> version
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    id: RunId
+    experiment: ExperimentId
+    seed: int
+    purpose: Purpose
+    slot: int  # which of the lab's parallel places
+    limit_s: float  # wall-clock seconds after which the whole process tree is ended
+    command: tuple[str, ...]
+    environment: Environment
+    night: NightId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    primary: float  # the lab's metric, in its own units and direction
+    memory_mb: float | None = None
+    steps: int | None = None
+    throughput: float | None = None  # tokens (or samples) per second
+    params_m: float | None = None  # millions of parameters
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The only ending that carries a metric: finite, in bounds, tied to the source that ran."""
+
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crashed:
+    """The command failed, or ended well without a usable metric."""
+
+    summary: str  # one line
+    exit_code: int | None = None  # negative: the signal that ended it
+    signature: str = ""  # the summary with paths, numbers and addresses taken out
+    tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOut:
+    limit_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppedEarly:
+    """Ended on purpose before its budget was spent: no measurement, and no failure of the idea."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The supervisor died before it could say how the run ended."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voided:
+    """A file that the run may not touch was changed."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disputed:
+    """What the run printed is not what the receipt says."""
+
+    because: str
+    printed: float | None = None
+    receipt: float | None = None
+
+
+Outcome = Finished | Crashed | TimedOut | StoppedEarly | Lost | Voided | Disputed
+
+OUTCOMES: tuple[type[Outcome], ...] = (Finished, Crashed, TimedOut, StoppedEarly, Lost, Voided, Disputed)
+
+
+def is_infrastructure(outcome: Outcome) -> bool:
+    """Whether the ending says nothing about the idea, so that it may be run again."""
+    return isinstance(outcome, StoppedEarly | Lost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    wall_s: float
+    cpu_s: float
+
+
+# --- judgements -------------------------------------------------------------------------------------------------
+
+
+class Decision(StrEnum):
+    KEEP = "keep"  # proven better: the new champion
+    DISCARD = "discard"
+    RETEST = "retest"  # not proven yet: another run would tell more
+    CRASH = "crash"
+
+    @property
+    def is_final(self) -> bool:
+        return self is not Decision.RETEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the judge says of an experiment against the champion of the moment."""
+
+    experiment: ExperimentId
+    champion: ExperimentId
+    decision: Decision
+    because: str  # one sentence in plain words
+    gain: float | None = None  # posterior mean, units of the metric, positive is better
+    low: float | None = None  # 95 % interval of the gain
+    high: float | None = None
+    probability: float | None = None  # P(better than the champion)
+    runs_used: int = 0
+    replicate: ExperimentId | None = None  # for RETEST: the side to run again
+
+
+class Standing(StrEnum):
+    PROVISIONAL = "provisional"
+    PROVEN = "proven"
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    experiment: Experiment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    run: Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    run: RunId
+    outcome: Outcome
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightBegan:
+    """A night is one order to search: `ideas` experiments, or `hours` of wall-clock, whichever ends first."""
+
+    night: NightId
+    seed: int
+    ideas: int | None
+    hours: float | None
+    baseline: ExperimentId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightEnded:
+    night: NightId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """What the author of a hand-logged run says of it. One source may be logged again in other words and commits."""
+
+    run: RunId
+    status: str  # keep, discard or crash
+    branch: str = ""
+    commit: str = ""  # HEAD when the run was written down
+    parent_commit: str | None = None
+    description: str = ""
+    hypothesis: str = ""
+    family: str = ""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    mode: str = "exploit"  # how its author meant to work: explore, exploit, replicate
+    novelty: str = "novel"  # what the guard made of it at the time
+    threshold: float = 0.0  # the guard's, before the mode's adjustment
+    log: str = ""  # files that were named, as they were named
+    summary: str = ""
+    read: Mapping[str, str] = field(default_factory=dict)  # all that was read from them: name -> JSON text
+    error_source: str = ""  # of a crash: who said what went wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something worth remembering that decides nothing."""
+
+    topic: str
+    text: str
+
+
+Event = Proposed | Started | Ended | Judged | NightBegan | NightEnded | Logged | Noted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An event with its place in the log."""
+
+    seq: int
+    at: float  # UTC, seconds since the epoch
+    event: Event
+
+
+# --- seams ------------------------------------------------------------------------------------------------------
+
+
+class Job(Protocol):
+    """A run under way. Its ending is read from the ledger, never from here."""
+
+    @property
+    def run(self) -> RunId: ...
+
+    def poll(self) -> bool:
+        """Whether nothing more will happen by itself: the ending is written, or its writer is dead."""
+        ...
+
+    def cancel(self, reason: str) -> None:
+        """Ask for an early end; the ending follows in the ledger."""
+        ...
+
+
+class Backend(Protocol):
+    """A way of making runs happen."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Devices on which one run each can go at a time; a run's `slot` is an index into them."""
+        ...
+
+    def environment(self, slot: int) -> Environment:
+        """What a run in that place will run on."""
+        ...
+
+    def start(self, run: Run, commit: str) -> Job:
+        """Start `run`, which the ledger knows as started, on the source of `commit`.
+
+        Raises:
+            BackendError: it cannot be started; nothing is left behind.
+        """
+        ...
+
+    def is_alive(self, run: RunId) -> bool:
+        """Whether somebody still watches over the run and will write its ending."""
+        ...
+
+    def clear(self, run: RunId) -> None:
+        """End and remove whatever a run without a watcher has left behind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """The search has nothing more to propose."""
+
+    reason: str
