@@ -1,0 +1,138 @@
+"""Text mirrors of the ledger: where they lie, and writing them. What they say is in `surface`.
+
+Rows are append-only and grow by one flushed write; whole files are replaced atomically. Whoever writes holds the
+mirrors' lock, so that two commands at once neither interleave nor overwrite newer with older.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from nightlab.errors import LedgerError
+from nightlab.types import RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrors:
+    """Where everything of the older surface lies."""
+
+    root: Path
+
+    @property
+    def directory(self) -> Path:
+        return self.root / "results" / "memorylab"
+
+    @property
+    def ledger(self) -> Path:
+        return self.directory / "experiments.jsonl"
+
+    @property
+    def registry(self) -> Path:
+        return self.directory / "champion_challenger.json"
+
+    @property
+    def reports(self) -> Path:
+        return self.directory / "reports"
+
+    @property
+    def tsv(self) -> Path:
+        return self.root / "results.tsv"
+
+    def run(self, run: RunId) -> Path:
+        return self.directory / "runs" / run
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one who writes mirrors; also makes their directory.
+
+        Raises:
+            LedgerError: the directory cannot be written.
+        """
+        with writing(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """The file system's refusals as ours."""
+    try:
+        yield
+    except OSError as exc:
+        where = exc.filename or path
+        raise LedgerError(
+            f"{where} cannot be written: {exc.strerror}", hint="free disk space or make the directory writable"
+        ) from exc
+
+
+def replace(path: Path, text: str) -> None:
+    """Put `text` at `path` so that a reader sees the old file or the new one."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with scratch.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def append(path: Path, text: str) -> None:
+    """Add whole lines by one flushed write; a last line without its end gets one first."""
+    if not text:
+        return
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                text = text if file.read(1) == b"\n" else "\n" + text
+            file.write(text.encode("utf-8", "replace"))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text, without their ends; none where there is no file."""
+    with writing(path):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def mend(path: Path, is_torn: Callable[[str], bool]) -> list[str]:
+    """The mirror's lines. A last one that a crash has torn goes into `<name>.torn`, so that it can be written again."""
+    found = lines(path)
+    if found and is_torn(found[-1]):
+        with writing(path):
+            data = path.read_bytes()
+            if not data.endswith(b"\n"):
+                append(path.with_name(f"{path.name}.torn"), found.pop() + "\n")
+                os.truncate(path, data.rfind(b"\n") + 1)
+    return found
+
+
+class _Named(msgspec.Struct):
+    run_id: str = ""
+
+
+def run_of(line: str) -> str:
+    """The run that a row names; "" where it is no row."""
+    try:
+        return msgspec.json.decode(line, type=_Named).run_id if line.strip() else ""
+    except msgspec.DecodeError:
+        return ""

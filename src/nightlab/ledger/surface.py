@@ -1,0 +1,353 @@
+"""The shapes of the older MemoryLab surface: every field name that its scripts know, and nothing of how it is found.
+
+The ledger is the truth; these are renderings of it. `mirrors` says where they lie and writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from nightlab.ledger.mirrors import Mirrors, replace, writing
+from nightlab.ledger.records import CRASH, STATUSES, Record, Standing
+
+TSV_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+CHALLENGERS, LINEAGES, CLUSTERS, EXAMPLES = 3, 5, 5, 3
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """Base of all shapes; written with sorted keys."""
+
+
+class ErrorRow(Row):
+    summary: str
+    tail: tuple[str, ...]
+    source: str
+
+
+class MatchRow(Row):
+    category: str
+    score: float
+    commit: str
+    run_id: str
+    family: str
+    status: str
+    val_bpb: float | None
+    description: str
+    tags: tuple[str, ...] = ()
+
+
+class PolicyRow(Row):
+    mode: str
+    decision: str
+    rationale: str
+
+
+class GuardRow(Row):
+    classification: str
+    probe_text: str
+    threshold: float
+    match_count: int
+    counts: dict[str, int]
+    top_matches: list[MatchRow]
+    mode: str
+    effective_threshold: float
+    policy: PolicyRow
+
+
+class PacketRun(Row):
+    run_id: str
+    commit: str
+    status: str
+    family: str
+    description: str
+    hypothesis: str
+    val_bpb: float | None
+    memory_gb: float | None
+
+
+class PacketMatch(Row):
+    run_id: str
+    commit: str
+    category: str
+    status: str
+    score: float
+    family: str
+    description: str
+    val_bpb: float | None
+
+
+class PacketNovelty(Row):
+    classification: str
+    mode: str
+    policy_decision: str
+    policy_rationale: str
+    top_match: PacketMatch | None
+
+
+class PacketComparison(Row):
+    is_new_champion: bool
+    prior_champion_run_id: str | None
+    prior_champion_val_bpb: float | None
+    current_champion_run_id: str | None
+    current_champion_val_bpb: float | None
+    delta_to_prior_champion: float | None
+    delta_to_current_champion: float | None
+
+
+class PacketRow(Row):
+    version: int
+    summary: str
+    next_action: str
+    priority: str
+    rationale: str
+    hypothesis_status: str
+    run: PacketRun
+    novelty: PacketNovelty
+    comparison: PacketComparison
+    error: ErrorRow | None
+
+
+class ExperimentRow(Row):
+    run_id: str
+    timestamp_utc: str
+    branch: str
+    commit: str
+    parent_commit: str | None
+    family: str
+    status: str
+    description: str
+    hypothesis: str
+    tags: tuple[str, ...]
+    notes: str
+    metrics: dict[str, object]
+    error: ErrorRow | None
+    artifacts: dict[str, str]
+    lineage_root: str
+    dirty: bool = False
+    novelty_guard: GuardRow | dict[str, str] = msgspec.field(default_factory=dict)  # {}: a run of the lab's own
+    decision_packet: PacketRow | dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class ChampionRow(Row):
+    run_id: str
+    commit: str
+    lineage_root: str
+    family: str
+    status: str
+    val_bpb: float | None
+    memory_gb: float
+    description: str
+
+
+class ChallengerRow(ChampionRow):
+    delta_to_champion: float
+
+
+class LineageRow(Row):
+    lineage_root: str
+    best_run_id: str
+    best_commit: str
+    best_val_bpb: float | None
+    num_runs: int
+    num_unique_commits: int
+    kept_runs: int
+
+
+class ClusterRow(Row):
+    label: str
+    size: int
+    crashes: int
+    best_val_bpb: float | None
+    examples: list[str]
+
+
+class RegistryRow(Row):
+    updated_at: str | None = None
+    num_experiments: int = 0
+    status_counts: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
+    champion: ChampionRow | None = None
+    challengers: list[ChallengerRow] = msgspec.field(default_factory=list)
+    best_lineages: list[LineageRow] = msgspec.field(default_factory=list)
+    failure_clusters: list[ClusterRow] = msgspec.field(default_factory=list)
+
+
+def memory_gb(record: Record) -> float | None:
+    """Peak memory of a run as the older surface states it."""
+    megabytes = record.metrics.memory_mb if record.metrics else _crash_memory(record)
+    return None if megabytes is None else round(megabytes / 1024, 1)
+
+
+def _crash_memory(record: Record) -> float | None:
+    value = metrics_row(record).get("peak_vram_mb")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def metrics_row(record: Record) -> dict[str, object]:
+    """All numbers and words that were read of a run, under the names that older scripts know."""
+    row: dict[str, object] = {name: json.loads(text) for name, text in record.read.items()}
+    if record.status == CRASH:
+        return {**row, "val_bpb": None, "peak_vram_mb": row.get("peak_vram_mb")}
+    if record.metrics is not None:
+        m = record.metrics
+        named = {"num_steps": m.steps, "num_params_M": m.params_m}
+        row = {**m.extra, **{name: value for name, value in named.items() if value is not None}, **row}
+        row |= {"val_bpb": m.primary, "peak_vram_mb": m.memory_mb}
+    return row
+
+
+def registry_row(
+    found: Sequence[Record], now: Standing, clusters: Iterable[tuple[str, Sequence[Record]]], stamp: str, sign: int
+) -> RegistryRow:
+    """The registry's content: rebuilt wholly from what is on record."""
+    best = now.champion
+    challengers = [
+        ChallengerRow(**msgspec.structs.asdict(_standing_row(r, now)), delta_to_champion=_delta(r, best))
+        for r in now.challengers
+    ]
+    lines = [
+        LineageRow(
+            lineage_root=line.root,
+            best_run_id=line.best.run,
+            best_commit=line.best.commit,
+            best_val_bpb=line.best.value,
+            num_runs=line.runs,
+            num_unique_commits=line.commits,
+            kept_runs=line.kept,
+        )
+        for line in now.lineages
+    ]
+    return RegistryRow(
+        updated_at=stamp,
+        num_experiments=len(found),
+        status_counts={status: sum(r.status == status for r in found) for status in STATUSES},
+        champion=_standing_row(best, now) if best else None,
+        challengers=challengers,
+        best_lineages=lines,
+        failure_clusters=_cluster_rows(clusters, sign),
+    )
+
+
+def _standing_row(record: Record, now: Standing) -> ChampionRow:
+    return ChampionRow(
+        run_id=record.run,
+        commit=record.commit,
+        lineage_root=now.roots[record.run],
+        family=record.family,
+        status=record.status,
+        val_bpb=record.value,
+        memory_gb=memory_gb(record) or 0.0,
+        description=record.description,
+    )
+
+
+def _delta(record: Record, champion: Record | None) -> float:
+    assert champion is not None
+    assert champion.value is not None
+    assert record.value is not None
+    return round(record.value - champion.value, 9)
+
+
+def _cluster_rows(clusters: Iterable[tuple[str, Sequence[Record]]], sign: int) -> list[ClusterRow]:
+    rows = []
+    for label, members in clusters:
+        values = [r.value for r in members if r.value is not None]
+        row = ClusterRow(
+            label=label,
+            size=len(members),
+            crashes=sum(r.status == CRASH for r in members),
+            best_val_bpb=min(values, key=lambda value: sign * value, default=None),
+            examples=[r.description for r in members[:EXAMPLES]],
+        )
+        rows.append(row)
+    far = float("inf")
+    rows.sort(key=lambda r: (-r.size, -r.crashes, sign * r.best_val_bpb if r.best_val_bpb is not None else far))
+    return rows[:CLUSTERS]
+
+
+# --- texts ------------------------------------------------------------------------------------------------------
+
+
+def dumps(row: Row, *, indent: int | None = None) -> str:
+    """JSON with sorted keys, in ASCII."""
+    return json.dumps(msgspec.to_builtins(row), sort_keys=True, ensure_ascii=True, indent=indent, allow_nan=False)
+
+
+def tsv_row(record: Record) -> str:
+    """One line of results.tsv."""
+    value = 0.0 if record.value is None else record.value
+    words = " ".join(record.description.split())
+    return f"{record.commit}\t{value:.6f}\t{memory_gb(record) or 0.0:.1f}\t{record.status}\t{words}\n"
+
+
+def lacking_tsv(found: Iterable[Record], present: Iterable[str]) -> list[str]:
+    """Lines that results.tsv lacks: the header, and one for each hand-logged run. Others' lines are left alone."""
+    have = Counter(present)
+    lines = [] if have else [TSV_HEADER]
+    for line in (tsv_row(record) for record in found if record.by_hand):
+        if have[line[:-1]]:
+            have[line[:-1]] -= 1
+        else:
+            lines.append(line)
+    return lines
+
+
+def make(mirrors: Mirrors) -> None:
+    """The empty files; what exists stays as it is."""
+    with mirrors.locked(), writing(mirrors.directory):
+        for path, text in (
+            (mirrors.ledger, ""),
+            (mirrors.registry, dumps(RegistryRow(), indent=2) + "\n"),
+            (mirrors.tsv, TSV_HEADER),
+        ):
+            if not path.exists():
+                replace(path, text)
+
+
+def packet_markdown(packet: PacketRow) -> str:
+    """decision_packet.md."""
+    run, novelty, comparison = packet.run, packet.novelty, packet.comparison
+    lines = [
+        "# Decision Packet",
+        "",
+        f"- Summary: {packet.summary}",
+        f"- Next action: `{packet.next_action}` ({packet.priority})",
+        f"- Hypothesis status: {packet.hypothesis_status}",
+        f"- Rationale: {packet.rationale}",
+        "",
+        "## Run",
+        "",
+        f"- Run: `{run.run_id}`",
+        f"- Commit: `{run.commit}`",
+        f"- Status: {run.status}",
+        f"- Family: {run.family or '-'}",
+        f"- Description: {run.description or '-'}",
+        f"- Hypothesis: {run.hypothesis or '-'}",
+        f"- val_bpb: {number(run.val_bpb, 6)}",
+        f"- mem_gb: {number(run.memory_gb, 1)}",
+        "",
+        "## Context",
+        "",
+        f"- Novelty classification: {novelty.classification}",
+        f"- Mode: {novelty.mode}",
+        f"- Policy decision: {novelty.policy_decision}",
+        f"- Delta to prior champion: {signed(comparison.delta_to_prior_champion)}",
+        f"- Delta to current champion: {signed(comparison.delta_to_current_champion)}",
+    ]
+    if top := novelty.top_match:
+        lines.append(f"- Top history match: `{top.run_id}` ({top.category}, score {top.score:.3f}): {top.description}")
+    if packet.error:
+        lines += ["", "## Error", "", f"- Summary: {packet.error.summary}"]
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number with fixed digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.6f}"
