@@ -1,0 +1,87 @@
+"""A backend that runs nothing: for the simulator's contract test, for tests, and for trying out a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nightlab.errors import BackendError
+from nightlab.types import Ended, Environment, Outcome, Run, RunId, StoppedEarly, Usage
+
+Respond = Callable[[Run, str], Outcome | None]
+Record = Callable[[Ended], object]
+
+
+class FakeBackend:
+    """Answers each run by a function.
+
+    Args:
+        respond: the outcome of a run of a commit; None: it is still running, ask again at the next poll.
+        record: takes each ending, once.
+        places: devices of the parallel places.
+        usage: what each run is said to have cost.
+    """
+
+    def __init__(
+        self, respond: Respond, record: Record, *, places: tuple[str, ...] = ("cpu:0",), usage: Usage | None = None
+    ) -> None:
+        self._respond, self._record, self._places = respond, record, places
+        self._usage = usage or Usage(wall_s=0.0, cpu_s=0.0)
+        self._jobs: dict[RunId, FakeJob] = {}
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return self._places
+
+    def environment(self, slot: int) -> Environment:
+        return Environment(device=self._places[slot], machine="fake", python="0", platform="fake")
+
+    def start(self, run: Run, commit: str) -> FakeJob:
+        """Take a run; its outcome is decided when the job is polled.
+
+        Raises:
+            BackendError: this run was started before.
+        """
+        if run.id in self._jobs:
+            raise BackendError(f"run {run.id} was started before", hint="each run is started once")
+        self._jobs[run.id] = FakeJob(run.id, lambda: self._respond(run, commit), self._end)
+        return self._jobs[run.id]
+
+    def is_alive(self, run: RunId) -> bool:
+        """Whether the run was started here and is not over."""
+        return run in self._jobs and not self._jobs[run].is_over
+
+    def clear(self, run: RunId) -> None:
+        """Nothing is ever left behind."""
+
+    def _end(self, run: RunId, outcome: Outcome) -> None:
+        self._record(Ended(run=run, outcome=outcome, usage=self._usage))
+
+
+class FakeJob:
+    """A run that exists only in what it answers."""
+
+    def __init__(
+        self, run: RunId, respond: Callable[[], Outcome | None], end: Callable[[RunId, Outcome], None]
+    ) -> None:
+        self._run, self._respond, self._end_run = run, respond, end
+        self.is_over = False
+
+    @property
+    def run(self) -> RunId:
+        return self._run
+
+    def poll(self) -> bool:
+        """Whether the ending is recorded."""
+        if not self.is_over:
+            self._end(self._respond())
+        return self.is_over
+
+    def cancel(self, reason: str = "stopped by the operator") -> None:
+        """End at once as stopped; nothing happens if it is over."""
+        if not self.is_over:
+            self._end(StoppedEarly(reason=reason))
+
+    def _end(self, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            self.is_over = True
+            self._end_run(self._run, outcome)

@@ -1,0 +1,107 @@
+"""One run from its order to its outcome: the body of the supervisor process."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nightlab.runner.files import read_small, remove_tree
+from nightlab.runner.guard import Launch
+from nightlab.runner.log import RECENT, BoundedLog, LineReader, Printed
+from nightlab.runner.order import Order, RunFiles
+from nightlab.runner.result import read_outcome
+from nightlab.runner.tend import Cause, StopSignals, Stream, Terms, tend
+from nightlab.runner.tree import RUN_VARIABLE, kill_marked
+from nightlab.types import Outcome, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended."""
+
+    outcome: Outcome
+    usage: Usage
+    exit_code: int  # by the customs of shells: 124 after a timeout, 128 + signal, 127 if the command never started
+    remarks: tuple[str, ...] = ()  # what went wrong around the run and did not change its outcome
+
+
+def supervise(order: Order, signals: StopSignals) -> Ending:
+    """Run the order's command to its end and say how it ended. For the main thread of a process.
+
+    Nothing that descends from the command is alive afterwards, except what the kernel itself refuses to kill
+    (`remarks` says so then).
+
+    Args:
+        order: what to do; its run directory must exist.
+        signals: entered; a signal ends the run early.
+    """
+    files = order.files
+    for stale in (files.result, files.summary, files.receipt):
+        with contextlib.suppress(OSError):
+            stale.unlink(missing_ok=True)
+    log, printed = BoundedLog(files.log), Printed()
+    launch, connect = _pipes(order, log, printed)
+    try:
+        limit_s = order.run.limit_s if math.isfinite(order.run.limit_s) else None
+        finish = tend(launch, connect, signals, Terms(limit_s=limit_s, stop_requested=lambda: stop_reason(files)))
+    finally:
+        log.close()
+    if finish.cause is Cause.GUARD_LOST:  # where the kernel does not end the command with its guard (macOS)
+        kill_marked(RUN_VARIABLE, order.run.id)
+    outcome = read_outcome(order, finish, printed, bytes(log.recent[-RECENT:]))
+    remarks = [] if finish.clean else ["some processes of the run could not be killed"]
+    if log.problem:
+        remarks.append(log.problem)
+    if order.workspace is not None and not remove_tree(order.workspace):
+        remarks.append(f"{order.workspace} could not be deleted")
+    usage = Usage(wall_s=round(finish.wall_s, 3), cpu_s=round(finish.cpu_s, 3))
+    return Ending(outcome=outcome, usage=usage, exit_code=finish.exit_code, remarks=tuple(remarks))
+
+
+def _pipes(order: Order, log: BoundedLog, printed: Printed) -> tuple[Launch, Callable[[], Sequence[Stream]]]:
+    """How the command is connected: one pipe, which keeps the order of its lines; two if both are passed on."""
+    ends = [os.pipe() for _ in range(2 if order.echo else 1)]
+    stdin = 0 if order.echo else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    launch = Launch(
+        command=order.run.command,
+        cwd=order.cwd,
+        env=os.environ | dict(order.env),
+        stdin=stdin,
+        stdout=ends[0][1],
+        stderr=ends[-1][1],
+        grace_s=order.grace_s,
+        foreground=order.echo,
+    )
+
+    def connect() -> Sequence[Stream]:
+        for _, theirs in ends:
+            os.close(theirs)
+        if stdin != 0:
+            os.close(stdin)
+        return [
+            Stream(source=ours, log=log, reader=LineReader(order.metric.name, printed), echo=echo)
+            for (ours, _), echo in zip(ends, (1, 2) if order.echo else (None,), strict=True)
+        ]
+
+    return launch, connect
+
+
+def request_stop(files: RunFiles, reason: str) -> None:
+    """Ask whoever supervises the run to end it early; seen within half a second, by any process on the machine.
+
+    Raises:
+        OSError: the run directory cannot be written.
+    """
+    files.stop.write_text(reason, encoding="utf-8")
+
+
+def stop_reason(files: RunFiles) -> str | None:
+    """Why the run was asked to end early; None if it was not."""
+    try:
+        data = read_small(files.stop, 4096)
+    except ValueError:
+        return "stopped by the operator"
+    return None if data is None else data.decode("utf-8", "replace") or "stopped by the operator"
