@@ -1,0 +1,288 @@
+"""What `judge.model` promises."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nightlab.config import JudgeSettings
+from nightlab.errors import MetricError, NotFoundError
+from nightlab.judge import model
+from nightlab.judge.mixture import FloatArray, Mixture, normal_cdf
+from nightlab.judge.model import Posterior, Prior, Row, distinct, noise, posterior, resolution
+from nightlab.types import ExperimentId
+
+A, B = ExperimentId("champion"), ExperimentId("challenger")
+BLIND = JudgeSettings()
+GUESS = JudgeSettings(noise=0.005)
+
+VALUES = st.integers(-30_000, 30_000).map(lambda k: round(1.0 + k * 1e-6, 6))
+"""Metrics near 1, printed to six decimals, as far apart as 0.06."""
+
+
+def rows_of(arm: ExperimentId, values: list[float], first_seed: int = 0) -> list[Row]:
+    return [Row(arm, first_seed + k, k, value) for k, value in enumerate(values)]
+
+
+def believe(rows: list[Row], judge: JudgeSettings = BLIND, prior: Prior | None = model.PRIOR) -> Posterior:
+    belief = posterior(B, A, rows, judge, prior)
+    assert belief is not None
+    return belief
+
+
+def lab(rng: np.random.Generator, arms: int, seeds: int, sd: float, share: float) -> list[Row]:
+    """Arms with the same seeds under the model, all with the mean 0."""
+    common = rng.normal(0.0, sd * math.sqrt(share), seeds)
+    own = rng.normal(0.0, sd * math.sqrt(1.0 - share), (arms, seeds))
+    return [Row(ExperimentId(f"x{i}"), j, 0, common[j] + own[i, j]) for i in range(arms) for j in range(seeds)]
+
+
+# --- mixture ----------------------------------------------------------------------------------------------------
+
+
+def test_normal_cdf_agrees_with_the_error_function() -> None:
+    """The distribution function is right to 1e-7 everywhere."""
+    z = np.linspace(-9.0, 9.0, 401)
+    exact = np.array([0.5 * math.erfc(-x / math.sqrt(2.0)) for x in z])
+    assert np.abs(normal_cdf(z) - exact).max() < 1.5e-7
+
+
+def test_tilted_mixture_agrees_with_its_density() -> None:
+    """Probability, mean and quantiles of a tilted mixture are those of its density, integrated numerically."""
+    mixture = Mixture(np.array([0.3, 0.7]), np.array([-1.0, 0.5]), np.array([0.5, 2.0]), below=0.2)
+    x = np.linspace(-15.0, 15.0, 300_001)
+
+    def bell(mean: float, sd: float) -> FloatArray:
+        return np.asarray(np.exp(-0.5 * ((x - mean) / sd) ** 2) / sd)
+
+    density = (0.3 * bell(-1.0, 0.5) + 0.7 * bell(0.5, 2.0)) * np.where(x < 0, 0.2, 0.8)
+    density /= density.sum()
+    assert mixture.below_zero() == pytest.approx(density[x < 0].sum(), abs=1e-4)
+    assert mixture.mean() == pytest.approx((density * x).sum(), abs=1e-4)
+    low, high = mixture.quantiles(np.array([0.025, 0.975]))
+    cumulative = density.cumsum()
+    assert low == pytest.approx(x[np.searchsorted(cumulative, 0.025)], abs=1e-3)
+    assert high == pytest.approx(x[np.searchsorted(cumulative, 0.975)], abs=1e-3)
+
+
+# --- prior ------------------------------------------------------------------------------------------------------
+
+
+def test_prior_has_the_published_quartiles() -> None:
+    """Before any run, ideas lie where the H100 agents' did: 7 % better, quartiles near 0.7, 2.1 and 4.9 sigma."""
+    prior = model.PRIOR
+    scales = np.array(prior.scales)
+    mixture = Mixture(np.array(prior.weights), np.zeros_like(scales), scales, prior.helps)
+    assert mixture.below_zero() == pytest.approx(0.07, abs=1e-6)
+    assert mixture.quantiles(np.array([0.25, 0.5, 0.75])) == pytest.approx([0.7, 2.1, 4.9], rel=0.2)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------
+
+
+def test_exact_repeats_count_once() -> None:
+    """The same source, seed and value again is no new evidence; another value with the same seed is."""
+    base = [*rows_of(A, [1.0, 1.01, 0.99]), *rows_of(B, [0.97, 0.98])]
+    assert distinct(base + base) == base
+    assert believe(base + base[:4]) == believe(base)
+    assert believe([*base, Row(B, 0, 9, 0.971)]) != believe(base)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_no_number_is_refused(value: float) -> None:
+    """A non-finite value is an error that names the arm, never a NaN verdict."""
+    with pytest.raises(MetricError, match="challenger"):
+        posterior(B, A, [*rows_of(A, [1.0, 1.1]), Row(B, 0, 0, value)], BLIND)
+
+
+def test_an_arm_without_runs_is_named() -> None:
+    """Judging what has not run says so."""
+    with pytest.raises(NotFoundError, match="challenger"):
+        posterior(B, A, rows_of(A, [1.0, 1.1]), BLIND)
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [([0.997900, 0.9791, 1.0], 1e-4), ([997900.0, 979123.0], 1.0), ([1000.997933, 1000.9], 1e-6), ([0.0, 0.0], 0.0)],
+)
+def test_resolution_is_the_last_printed_digit(values: list[float], step: float) -> None:
+    """The resolution is read from the values, whatever their scale and offset."""
+    assert resolution(values) == pytest.approx(step)
+
+
+# --- noise ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0.0, 0.35), (0.5, 0.2, 0.8), (0.95, 0.75, 1.0)])
+def test_noise_and_its_shared_part_are_learned(share: float, low: float, high: float) -> None:
+    """Enough replicated arms reveal the standard deviation and how much of it the seed explains."""
+    found = noise(lab(np.random.default_rng(3), arms=30, seeds=8, sd=0.005, share=share), BLIND)
+    assert found is not None
+    assert found.low < 0.005 < found.high
+    assert low <= found.seed_share <= high
+    assert found.dof == 30 * 7
+
+
+def test_noise_interval_holds_the_truth() -> None:
+    """Over many small labs the 95 % interval of sigma covers it about 95 times in 100."""
+    rng = np.random.default_rng(5)
+    found = [noise(lab(rng, arms=3, seeds=3, sd=1.0, share=0.3), BLIND) for _ in range(300)]
+    covered = sum(n is not None and n.low <= 1.0 <= n.high for n in found)
+    assert 0.91 <= covered / 300 <= 0.99
+
+
+def test_noise_unknown() -> None:
+    """Single runs and no first guess say nothing of the noise, and that is said; a guess stands for itself."""
+    singles = [*rows_of(A, [1.0]), *rows_of(B, [0.9])]
+    assert noise(singles, BLIND) is None
+    assert posterior(B, A, singles, BLIND) is None
+    guessed = noise([], GUESS)
+    assert guessed is not None
+    assert guessed.dof == GUESS.noise_runs
+    assert 0.5 < guessed.sd / 0.005 < 1.5
+    assert posterior(B, A, singles, GUESS) is not None
+
+
+@pytest.mark.parametrize("dof", [1, 2, 3, 5, 10, 50, 200])
+def test_sigma_grid_is_wide_enough(dof: int) -> None:
+    """The grid reaches past the extreme 1e-4 of what sigma can be, for few and for many degrees of freedom."""
+    edges = model._sigma_grid(np.array([float(dof)]), float(dof), BLIND, 0.0)[0]
+    squares = np.random.default_rng(1).chisquare(dof, 200_000)
+    sigma = np.sqrt(dof / squares)
+    assert np.mean(sigma < edges[0]) < 1e-4
+    assert np.mean(sigma > edges[-1]) < 3e-4
+
+
+# --- the difference ---------------------------------------------------------------------------------------------
+
+
+def test_student_intervals_without_pairing() -> None:
+    """With a flat prior and seeds that are all different, the interval is Student's t of the pooled runs."""
+    rows = [*rows_of(A, [1.00, 1.02, 1.05], 0), *rows_of(B, [0.90, 0.95, 0.91], 10)]
+    belief = believe(rows, prior=None)
+    pooled = math.sqrt((np.var([1.00, 1.02, 1.05]) * 3 + np.var([0.90, 0.95, 0.91]) * 3) / 4)
+    half = 2.776 * pooled * math.sqrt(2.0 / 3.0)  # t with 4 degrees of freedom, 97.5 %
+    assert belief.mean == pytest.approx(0.92 - 1.0233333, abs=1e-6)
+    assert belief.high - belief.low == pytest.approx(2.0 * half, rel=0.01)
+
+
+def test_common_seeds_sharpen_the_comparison() -> None:
+    """Where the seed moves both sides alike, a small gain on common seeds is proven; on other seeds it is not."""
+    seeds = [0.00, 0.04, -0.03, 0.02]
+    champion = rows_of(A, [1.0 + s for s in seeds])
+    gains = [0.0101, 0.0098, 0.0103, 0.0099]
+    paired = rows_of(B, [1.0 + s - g for s, g in zip(seeds, gains, strict=True)])
+    apart = [Row(B, row.seed + 50, row.slot, row.value) for row in paired]
+    assert believe(champion + paired).better > 0.95
+    assert believe(champion + apart).better < 0.2
+
+
+def test_flat_intervals_cover() -> None:
+    """Averaged over how much the seed explains, the flat 95 % interval holds the truth about 95 times in 100."""
+    rng = np.random.default_rng(8)
+    covered = 0
+    for trial in range(300):
+        rows = lab(rng, arms=2, seeds=4, sd=1.0, share=(0.1, 0.5, 0.9)[trial % 3])
+        belief = posterior(ExperimentId("x1"), ExperimentId("x0"), rows, BLIND, None)
+        assert belief is not None
+        covered += belief.low <= 0.0 <= belief.high
+    assert 0.91 <= covered / 300 <= 0.985
+
+
+def test_probabilities_are_calibrated_under_the_prior() -> None:
+    """If ideas come from the prior, those that the judge calls about p likely better are so about p of the time."""
+    rng = np.random.default_rng(2)
+    claimed, true = [], []
+    for _ in range(1500):
+        scale = rng.choice(model.PRIOR.scales, p=model.PRIOR.weights)
+        delta = abs(rng.normal(0.0, scale)) * (-1.0 if rng.random() < model.PRIOR.helps else 1.0)
+        rows = [*rows_of(A, list(rng.normal(0, 1, 4))), *rows_of(B, list(rng.normal(delta, 1, 2)), 20)]
+        claimed.append(believe(rows, JudgeSettings(noise=1.0, noise_runs=30.0)).better)
+        true.append(delta < 0.0)
+    probability, better = np.array(claimed), np.array(true)
+    assert probability.mean() == pytest.approx(better.mean(), abs=0.015)
+    likely = probability > 0.5
+    assert better[likely].mean() == pytest.approx(probability[likely].mean(), abs=0.1)
+
+
+@given(
+    champion=st.lists(VALUES, min_size=2, max_size=4),
+    challenger=st.lists(VALUES, min_size=1, max_size=4),
+    factor=st.sampled_from([1e-3, 1e3, 1e6]),
+    offset=st.sampled_from([0.0, -5.0, 1e3]),
+)
+@settings(max_examples=60, deadline=None)
+def test_scale_and_offset_do_not_matter(
+    champion: list[float], challenger: list[float], factor: float, offset: float
+) -> None:
+    """The metric's unit and zero change nothing of P(better), and the gain only by the unit."""
+    plain = believe([*rows_of(A, champion), *rows_of(B, challenger)])
+    moved = believe(
+        [
+            *rows_of(A, [(v + offset) * factor for v in champion]),
+            *rows_of(B, [(v + offset) * factor for v in challenger]),
+        ]
+    )
+    assert moved.better == pytest.approx(plain.better, abs=1e-5)
+    assert moved.mean == pytest.approx(plain.mean * factor, rel=1e-4, abs=1e-7 * factor)
+
+
+@given(
+    champion=st.lists(VALUES, min_size=2, max_size=5),
+    challenger=st.lists(VALUES, min_size=1, max_size=5),
+    guess=st.sampled_from([None, 1e-6, 0.005, 10.0]),
+)
+@settings(max_examples=80, deadline=None)
+def test_always_a_proper_answer(champion: list[float], challenger: list[float], guess: float | None) -> None:
+    """Whatever the runs: a probability, an ordered finite interval, and no NaN."""
+    belief = believe([*rows_of(A, champion), *rows_of(B, challenger)], JudgeSettings(noise=guess))
+    assert 0.0 <= belief.better <= 1.0
+    assert belief.low <= belief.mean <= belief.high
+    assert all(math.isfinite(x) for x in (belief.low, belief.mean, belief.high, belief.sigma))
+
+
+@given(value=VALUES, ours=st.integers(1, 6), theirs=st.integers(2, 6))
+@settings(max_examples=40, deadline=None)
+def test_equal_values_are_no_gain(value: float, ours: int, theirs: int) -> None:
+    """A command without any noise that gives the same value again is not called better."""
+    belief = believe([*rows_of(A, [value] * theirs), *rows_of(B, [value] * ours)])
+    assert belief.better == pytest.approx(model.HELPS, abs=1e-6)
+
+
+@given(VALUES.filter(lambda v: v < 0.99999))
+@settings(max_examples=40, deadline=None)
+def test_without_noise_a_real_gain_is_seen(value: float) -> None:
+    """Two runs a side that agree to the digit prove any difference of more than the last digits."""
+    belief = believe([*rows_of(A, [1.000001, 1.000001]), *rows_of(B, [value, value])])
+    assert belief.better > 0.95
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 0.0, -0.98, 1e-300])
+def test_odd_values_get_an_answer(value: float) -> None:
+    """A diverged run, a zero, a negated score: a probability like any other."""
+    belief = believe([*rows_of(A, [1.0, 1.01, 0.99]), *rows_of(B, [value])])
+    assert 0.0 <= belief.better <= 1.0
+    assert math.isfinite(belief.low) and math.isfinite(belief.high)
+    assert (belief.better > 0.5) == (value < 0.5)
+
+
+def test_single_runs_say_nothing_of_the_noise() -> None:
+    """A thousand ideas that ran once change nothing: neither the answer nor the work."""
+    core = [*rows_of(A, [1.0, 1.01]), *rows_of(B, [0.97])]
+    crowd = [Row(ExperimentId(f"y{k}"), k % 3, k, 1.0 + 0.001 * k) for k in range(1000)]
+    assert believe([*crowd, *core]) == believe(core)
+
+
+def test_work_is_bounded() -> None:
+    """Only the most recent replicated arms and rows enter."""
+    rng = np.random.default_rng(0)
+    old = lab(rng, arms=200, seeds=3, sd=0.01, share=0.2)
+    champion = rows_of(A, [float(v) for v in rng.normal(0, 0.01, 500)])
+    used = model._relevant([*old, *champion, *rows_of(B, [0.0])], (B, A))
+    assert len({row.arm for row in used}) == model.MAX_NOISE_ARMS + 2
+    assert sum(row.arm == A for row in used) == model.MAX_ARM_ROWS
+    assert {row.arm for row in used if row.arm.startswith("x")} == {f"x{k}" for k in range(160, 200)}
