@@ -1,0 +1,1 @@
+"""What to try next: knobs and edits of source, what is known of them, and the proposer. Pure throughout."""

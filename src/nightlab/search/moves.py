@@ -1,0 +1,178 @@
+"""Moves: the values a knob could take next, on a scale that suits it.
+
+Sizes are always ratios: of the value, or of its distance to one for momenta and averages. `up` and `down` are the
+direction of the value itself, so that "momentum up" means more momentum.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nightlab.search.kinds import Scale
+from nightlab.search.knobs import Knob, Value, written
+
+STEPS = (2.0, 1.5, 4.0, 1.25)
+"""Ratios that a knob is moved by, before finer ones."""
+
+WIDEST = 8.0
+"""No single random move is larger than this ratio."""
+
+
+class Way(StrEnum):
+    UP = "up"
+    DOWN = "down"
+    SWITCH = "switch"  # another value without an order
+
+    @property
+    def opposite(self) -> Way:
+        return {Way.UP: Way.DOWN, Way.DOWN: Way.UP, Way.SWITCH: Way.SWITCH}[self]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One knob, one new value."""
+
+    knob: Knob
+    value: Value
+    text: str  # the new value as it will be written
+    way: Way
+    size: float  # the ratio moved by, above one; infinite to or from zero, one for a switch
+
+    def __str__(self) -> str:
+        return f"{self.knob.name}: {self.knob.text} -> {self.text}"
+
+
+def way_of(old: Value, new: Value) -> Way:
+    """The direction of a change."""
+    if isinstance(old, bool | str) or isinstance(new, bool | str) or old == new:
+        return Way.SWITCH
+    return Way.UP if new > old else Way.DOWN
+
+
+def size_of(knob_scale: Scale, old: Value, new: Value) -> float:
+    """The ratio between two numbers on the scale; one for what has no order, infinite to, from or across zero."""
+    if isinstance(old, bool | str) or isinstance(new, bool | str):
+        return 1.0
+    a, b = (1.0 - old, 1.0 - new) if _on_complement(knob_scale, old) else (float(old), float(new))
+    return math.inf if a * b <= 0 else max(a / b, b / a)
+
+
+def moves(knob: Knob) -> tuple[Move, ...]:
+    """The coarse moves of a knob, most ordinary first. None of them is out of the knob's own range."""
+    value = knob.value
+    if isinstance(value, bool):
+        return _made(knob, [not value])
+    if isinstance(value, str):
+        return _made(knob, knob.choices or _patterns(value, knob.alphabet))
+    if value == 0:
+        return _made(knob, [1] if _is_count(knob) else list(knob.kind.enable))
+    targets = [_scaled(knob, factor) for step in STEPS for factor in (step, 1 / step)]
+    if _is_count(knob) and abs(value) < 32 and not _power_of_two_only(knob):
+        targets = [value + 1, value - 1, *targets]
+    if knob.kind.off and not _is_count(knob):
+        targets.append(0.0)
+    return _made(knob, targets)
+
+
+def random_move(knob: Knob, way: Way, rng: random.Random, widest: float = 4.0) -> Move | None:
+    """A move that way by a ratio drawn log-uniformly up to `widest`; None if none is to be had."""
+    value = knob.value
+    if isinstance(value, bool | str):
+        coarse = moves(knob)
+        return rng.choice(coarse) if coarse else None
+    if value == 0 and not _is_count(knob):
+        low, high = min(knob.kind.enable), max(knob.kind.enable)
+        target: Value = math.exp(rng.uniform(math.log(low / 2), math.log(high * 2)))
+    else:
+        factor = math.exp(rng.random() * math.log(min(widest, WIDEST)))
+        target = _scaled(knob, factor if (way is Way.UP) == (value >= 0) else 1 / factor, fine=True)
+    return next((move for move in _made(knob, [target]) if move.way is way), None)
+
+
+def _made(knob: Knob, targets: Iterable[Value]) -> tuple[Move, ...]:
+    """Moves to those targets that are within range and are written differently from what stands there."""
+    out: dict[str, Move] = {}
+    for target in targets:
+        text = written(knob, target)
+        value = _read(text, target)
+        if text != knob.text and value != knob.value and _allowed(knob, value):
+            size = size_of(knob.kind.scale, knob.value, value)
+            out.setdefault(text, Move(knob=knob, value=value, text=text, way=way_of(knob.value, value), size=size))
+    return tuple(out.values())
+
+
+def _read(text: str, target: Value) -> Value:
+    """What the written text really says: three digits, not sixteen."""
+    return float(text) if isinstance(target, float) else target
+
+
+def _allowed(knob: Knob, value: Value) -> bool:
+    old = knob.value
+    if isinstance(value, bool | str) or isinstance(old, bool | str):
+        return True
+    if _is_count(knob):
+        return (value >= 1) if old > 0 else (value != 0)
+    if value == 0:
+        return knob.kind.off
+    inside = _is_fraction(knob) or _on_complement(knob.kind.scale, old)
+    return (value > 0) == (old >= 0) and (not inside or abs(value) <= (1.0 if _is_fraction(knob) else 0.9999))
+
+
+def _scaled(knob: Knob, factor: float, *, fine: bool = False) -> Value:
+    """The knob's value times `factor` on its scale, in the numbers that suit it."""
+    value = knob.value
+    assert not isinstance(value, bool | str)
+    if _on_complement(knob.kind.scale, value):
+        return 1.0 - (1.0 - value) / factor
+    target = value * factor
+    if not _is_count(knob):
+        return float(target)
+    size = abs(int(value))
+    if _power_of_two_only(knob) or (size >= 32 and size & (size - 1) == 0 and not fine):
+        exponent = max(0, round(math.log2(max(1.0, abs(target)))))
+        return int(math.copysign(2**exponent, value))
+    grain = _grain(size)
+    return int(math.copysign(max(grain, round(abs(target) / grain) * grain), value))
+
+
+def _grain(size: int) -> int:
+    """What an integer's finer values are multiples of: an eighth of its largest power of two, so that shapes divide."""
+    return max(1, (size & -size) // 8)
+
+
+def _is_count(knob: Knob) -> bool:
+    """An integer that counts something. `WEIGHT_DECAY = 0` and `WARMDOWN_RATIO = 1` are floats written short."""
+    if not isinstance(knob.value, int):
+        return False
+    return abs(knob.value) > 1 or not (knob.kind.off or knob.kind.scale is not Scale.LOG)
+
+
+def _is_fraction(knob: Knob) -> bool:
+    value = knob.value
+    unit = not isinstance(value, bool | str) and 0 <= value <= 1
+    return unit and (knob.kind.scale is Scale.FRACTION or knob.kind.name == "fraction")
+
+
+def _on_complement(scale: Scale, value: Value) -> bool:
+    return scale is Scale.COMPLEMENT and isinstance(value, float) and 0.5 <= value < 1
+
+
+def _power_of_two_only(knob: Knob) -> bool:
+    """Written as `2**k`, or a batch or sequence that is one: the loaders and kernels expect it to stay one."""
+    value = knob.value
+    if not isinstance(value, int) or value <= 0 or value & (value - 1):
+        return False
+    return "**" in knob.text or "<<" in knob.text or knob.kind.family == "batch-size"
+
+
+def _patterns(value: str, alphabet: str) -> list[str]:
+    """Neighbours of a pattern such as "SSSL": one letter changed, added or dropped, turned round, all one letter."""
+    out = [value[:i] + letter + value[i + 1 :] for i in range(len(value)) for letter in alphabet]
+    out += [letter * len(value) for letter in alphabet]
+    out += [value[:i] + value[i + 1 :] for i in range(len(value)) if len(value) > 1]
+    out += [letter + value for letter in alphabet] + [value[1:] + value[:1], value[::-1]]
+    return list(dict.fromkeys(out))
