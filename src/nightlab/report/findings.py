@@ -1,0 +1,158 @@
+"""What a stretch of time taught: ideas kept, nearly proven, clearly worse, failed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nightlab import decide
+from nightlab.config import Settings
+from nightlab.history import ExperimentState, History, RunState
+from nightlab.judge import race
+from nightlab.report.nouns import LabSummary
+from nightlab.report.summary import outcome_of, status_of, summarise
+from nightlab.types import Crashed, Decision, Lost, StoppedEarly, TimedOut, Voided
+
+SHOWN = 5  # entries of a list that somebody skims
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An idea with what the judge said of it last."""
+
+    experiment: str
+    number: int
+    description: str
+    hypothesis: str
+    runs: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    probability: float | None
+    against: int  # number of the champion it was compared with
+    against_is_champion: bool  # whether that one still is
+    runs_needed: int | None = None  # more runs that would prove it, if its estimate is right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Runs that ended without a metric in the same way."""
+
+    what: str
+    runs: int
+    experiments: tuple[int, ...]  # their numbers, without repeats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    summary: LabSummary
+    since_hours: float
+    tried: int  # ideas with a run that ended in the window
+    last_activity: float | None  # UTC seconds
+    kept: tuple[Finding, ...]  # oldest first
+    open: tuple[Finding, ...]  # not proven, the most promising first
+    worse: tuple[Finding, ...]  # clearly worse, the largest effects first
+    failures: tuple[Failure, ...]  # the most frequent first
+
+
+def find(history: History, settings: Settings, now: float, since_hours: float, branch: str | None = None) -> Findings:
+    """What the last `since_hours` taught; `branch`: where promotions really go, if not to the settings' branch."""
+    summary = summarise(history, settings, now)
+    if branch is not None:
+        summary = replace(summary, branch=branch)
+    start = now - 3600 * since_hours
+    recent = [s for s in history.experiments.values() if (last_moment(s) or 0.0) >= start]
+    ideas = [s for s in recent if status_of(history, s) not in ("baseline", "recorded")]
+    ended = [r for r in history.runs.values() if r.ended_at is not None]
+    return Findings(
+        summary=summary,
+        since_hours=since_hours,
+        tried=len(ideas),
+        last_activity=max((r.ended_at for r in ended if r.ended_at is not None), default=None),
+        kept=tuple(_finding(history, s) for s in ideas if s.verdict and s.verdict.decision is Decision.KEEP),
+        open=_open(history, settings, ideas),
+        worse=_worse(history, ideas),
+        failures=_failures(history, [r for r in ended if (r.ended_at or 0.0) >= start]),
+    )
+
+
+def last_moment(state: ExperimentState) -> float | None:
+    """When an experiment's last run ended."""
+    return max((r.ended_at for r in state.runs if r.ended_at is not None), default=None)
+
+
+def _finding(history: History, state: ExperimentState, needed: int | None = None) -> Finding:
+    verdict = state.verdict
+    assert verdict is not None
+    return Finding(
+        experiment=state.experiment.id,
+        number=state.number,
+        description=state.experiment.description,
+        hypothesis=state.experiment.hypothesis,
+        runs=verdict.runs_used,
+        gain=verdict.gain,
+        low=verdict.low,
+        high=verdict.high,
+        probability=verdict.probability,
+        against=history.state(verdict.champion).number,
+        against_is_champion=verdict.champion == history.champion,
+        runs_needed=needed,
+    )
+
+
+def _open(history: History, settings: Settings, ideas: Sequence[ExperimentState]) -> tuple[Finding, ...]:
+    """Ideas that look better and are not proven: still in the race, or dropped because their runs were used up."""
+
+    def rank(state: ExperimentState) -> tuple[bool, float]:
+        assert state.verdict is not None
+        return state.verdict.champion != history.champion, -(state.verdict.probability or 0.0)
+
+    near = [
+        s
+        for s in ideas
+        if s.verdict and (s.verdict.decision is Decision.RETEST or race.is_near_miss(s.verdict, settings.judge))
+    ]
+    rows = decide.rows(history, settings)
+    found = []
+    for state in sorted(near, key=rank)[:SHOWN]:
+        assert state.verdict is not None
+        needed = race.runs_needed(state.experiment.id, state.verdict.champion, rows, settings.judge)
+        found.append(_finding(history, state, needed))
+    return tuple(found)
+
+
+def _worse(history: History, ideas: Sequence[ExperimentState]) -> tuple[Finding, ...]:
+    """Clear losses, the largest first, one for each thing changed: a knob that hurts this much is one that matters."""
+    losses = [s for s in ideas if s.verdict and s.verdict.high is not None and s.verdict.high < 0]
+    losses.sort(key=lambda s: (s.verdict.gain if s.verdict and s.verdict.gain is not None else 0.0, s.number))
+    found: dict[str, ExperimentState] = {}
+    for state in losses:
+        changes = state.experiment.changes
+        found.setdefault(changes[0].name if changes else state.experiment.description, state)
+    return tuple(_finding(history, state) for state in list(found.values())[:SHOWN])
+
+
+def _failures(history: History, runs: Sequence[RunState]) -> tuple[Failure, ...]:
+    groups: dict[str, list[RunState]] = {}
+    for run in runs:
+        if run.value is None and not isinstance(run.outcome, StoppedEarly):
+            groups.setdefault(_kind(run), []).append(run)
+    found = []
+    for what, members in groups.items():
+        numbers = dict.fromkeys(history.state(run.run.experiment).number for run in members)
+        found.append(Failure(what=what, runs=len(members), experiments=tuple(numbers)))
+    return tuple(sorted(found, key=lambda failure: -failure.runs))
+
+
+def _kind(run: RunState) -> str:
+    """What the failure has in common with others like it."""
+    outcome = run.outcome
+    if isinstance(outcome, Crashed):
+        return outcome.signature or outcome.summary
+    if isinstance(outcome, TimedOut):
+        return f"still running at its limit of {outcome.limit_s / 60:g} minutes"
+    if isinstance(outcome, Voided):
+        return f"changed a protected file: {', '.join(outcome.paths)}"
+    if isinstance(outcome, Lost):
+        return f"lost: {outcome.reason}"
+    return outcome_of(run)

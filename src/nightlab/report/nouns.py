@@ -1,0 +1,181 @@
+"""The nouns of a summary: frozen, and the keys of `nightlab status --json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    name: str
+    direction: str  # minimize or maximize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCounts:
+    """Runs by how they ended; the names are those of `Outcome`."""
+
+    total: int = 0
+    running: int = 0
+    finished: int = 0
+    crashed: int = 0
+    timedout: int = 0
+    stoppedearly: int = 0
+    lost: int = 0
+    voided: int = 0
+    disputed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdeaCounts:
+    """Ideas (experiments that are no baseline) by their latest verdict, or their author's word."""
+
+    tried: int = 0
+    kept: int = 0
+    discarded: int = 0
+    crashed: int = 0
+    undecided: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """By how much one experiment is better than another: units of the metric, positive is better."""
+
+    mean: float
+    low: float  # 95 % interval
+    high: float
+    probability: float  # P(better)
+    runs: int
+    runs_against: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """An experiment with its level."""
+
+    experiment: str
+    number: int
+    description: str
+    source_hash: str
+    commit: str
+    parent: str | None
+    runs: int  # finished runs behind the level; those of the final block are not among them
+    standing: str  # proven or provisional
+    mean: float | None
+    low: float | None  # 95 % interval of the mean; None while nothing is known of the noise
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion(Arm):
+    probability: float | None  # P(better than the champion before it), when it was promoted
+    because: str  # the sentence with which it was promoted
+    gain_in_search: Gain | None  # over the night's baseline; shrunk, since these runs chose it
+    gain_on_fresh_seeds: Gain | None  # over the night's baseline, on seeds that chose nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseOfRuns:
+    sd: float  # standard deviation of one run, units of the metric
+    low: float  # 95 % interval
+    high: float
+    runs: int  # replicated runs that it rests on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    night: str
+    number: int
+    state: str  # running, ended; `status` says interrupted when nobody holds the loop's lease
+    because: str  # why it ended
+    seed: int
+    ideas_done: int
+    ideas_target: int | None
+    hours_target: float | None
+    began_at: str
+    ended_at: str | None
+    elapsed_minutes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A step of the champion, as judged when it was taken."""
+
+    experiment: str
+    number: int
+    description: str
+    commit: str
+    gain: float | None
+    low: float | None
+    high: float | None
+    probability: float | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveRun:
+    """A run without an ending so far."""
+
+    run: str
+    experiment: str
+    number: int
+    description: str
+    seed: int
+    purpose: str
+    device: str
+    started_at: str
+    minutes: float
+    watched: bool | None = None  # whether its supervisor lives; None: not looked at, or this system does not say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """One run of `nightlab runs --json`."""
+
+    run: str
+    experiment: str
+    number: int
+    seed: int
+    metric: float | None
+    outcome: str
+    purpose: str
+    decision: str | None  # latest verdict on its experiment
+    description: str
+    source_hash: str
+    commit: str
+    parent: str | None
+    parent_commit: str | None
+    emitter: str
+    family: str
+    device: str
+    night: str | None
+    started_at: str
+    ended_at: str | None
+    wall_s: float | None
+    cpu_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    runs: int
+    wall_minutes: float
+    cpu_minutes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabSummary:
+    lab: str
+    generated_at: str
+    metric: Metric
+    runs: RunCounts
+    ideas: IdeaCounts
+    baseline: Arm | None
+    champion: Champion | None
+    provisional: Arm | None  # a hand-logged keep that would beat the champion, if it is proven
+    noise: NoiseOfRuns | None
+    night: Night | None
+    branch: str
+    promotions: tuple[Promotion, ...]  # of the latest night's line, oldest first
+    expected_false_keeps: float
+    cost: Cost
+    active: tuple[ActiveRun, ...]  # what runs now

@@ -1,0 +1,143 @@
+"""What a lab knows, in one frozen object: pure, and the same for the terminal, the report, the chart and `--json`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nightlab import decide
+from nightlab.config import Settings
+from nightlab.history import ExperimentState, History, RunState
+from nightlab.ledger import RunRow
+from nightlab.report.levels import Levels
+from nightlab.report.nouns import ActiveRun, Cost, IdeaCounts, LabSummary, Metric, Night, Promotion, RunCounts, RunLine
+from nightlab.report.words import iso
+from nightlab.types import Decision, Verdict
+
+RUNNING = "running"
+
+
+def summarise(history: History, settings: Settings, now: float) -> LabSummary:
+    """All of it. `now` is UTC seconds since the epoch."""
+    levels = Levels(history, settings)
+    steps = history.steps(history.night.began.baseline) if history.night else []
+    champion = levels.champion(steps)
+    promotions = tuple(_promotion(history, verdict) for verdict in steps)
+    return LabSummary(
+        lab=str(settings.root),
+        generated_at=iso(now),
+        metric=Metric(name=settings.metric.name, direction=settings.metric.direction.value),
+        runs=count_runs(list(history.runs.values())),
+        ideas=count_ideas(history),
+        baseline=levels.arm(levels.baseline) if levels.baseline else None,
+        champion=champion,
+        provisional=levels.provisional(champion),
+        noise=levels.noise,
+        night=_night(history, now),
+        branch=settings.branch,
+        promotions=promotions,
+        expected_false_keeps=sum((1.0 - p.probability for p in promotions if p.probability is not None), 0.0),
+        cost=_cost(history),
+        active=tuple(_active(history, run, now) for run in history.running.values()),
+    )
+
+
+# --- counts -----------------------------------------------------------------------------------------------------
+
+
+def count_runs(runs: Sequence[RunState]) -> RunCounts:
+    found = Counter(outcome_of(run) for run in runs)
+    return RunCounts(total=len(runs), **found)
+
+
+def outcome_of(run: RunState) -> str:
+    """How a run ended in one word: the outcome's name in lower case, or running."""
+    return RUNNING if run.outcome is None else type(run.outcome).__name__.lower()
+
+
+def status_of(history: History, state: ExperimentState) -> str:
+    """What has become of an experiment: baseline, keep, discard, crash, undecided, or recorded (by `exec` only).
+
+    The judge's word counts, else that of whoever wrote the run down.
+    """
+    verdict = state.verdict
+    if verdict is not None and verdict.decision.is_final:
+        return verdict.decision.value
+    if any(night.began.baseline == state.experiment.id for night in history.nights):
+        return "baseline"
+    logged = [run.logged for run in state.runs if run.logged is not None]
+    if logged and verdict is None:
+        return logged[-1].status
+    return {"baseline": "baseline", "exec": "recorded"}.get(state.experiment.plan.emitter, "undecided")
+
+
+def count_ideas(history: History) -> IdeaCounts:
+    found = Counter(status_of(history, state) for state in history.experiments.values())
+    counts = {"kept": Decision.KEEP, "discarded": Decision.DISCARD, "crashed": Decision.CRASH, "undecided": "undecided"}
+    by_name = {name: found[status] for name, status in counts.items()}
+    return IdeaCounts(tried=sum(by_name.values()), **by_name)
+
+
+def _promotion(history: History, verdict: Verdict) -> Promotion:
+    state = history.state(verdict.experiment)
+    return Promotion(
+        experiment=verdict.experiment,
+        number=state.number,
+        description=state.experiment.description,
+        commit=state.experiment.commit,
+        gain=verdict.gain,
+        low=verdict.low,
+        high=verdict.high,
+        probability=verdict.probability,
+        runs=verdict.runs_used,
+    )
+
+
+def _night(history: History, now: float) -> Night | None:
+    night = history.night
+    if night is None:
+        return None
+    return Night(
+        night=night.began.night,
+        number=night.number,
+        state="ended" if night.ended else RUNNING,
+        because=night.ended.reason if night.ended else "",
+        seed=night.began.seed,
+        ideas_done=decide.ideas_tried(history),
+        ideas_target=night.began.ideas,
+        hours_target=night.began.hours,
+        began_at=iso(night.at),
+        ended_at=iso(night.ended_at) if night.ended_at is not None else None,
+        elapsed_minutes=max((night.ended_at or now) - night.at, 0.0) / 60,
+    )
+
+
+def _active(history: History, state: RunState, now: float) -> ActiveRun:
+    experiment = history.state(state.run.experiment)
+    return ActiveRun(
+        run=state.run.id,
+        experiment=state.run.experiment,
+        number=experiment.number,
+        description=experiment.experiment.description,
+        seed=state.run.seed,
+        purpose=state.run.purpose.value,
+        device=state.run.environment.device,
+        started_at=iso(state.started_at),
+        minutes=max(now - state.started_at, 0.0) / 60,
+    )
+
+
+def _cost(history: History) -> Cost:
+    used = [run.usage for run in history.runs.values() if run.usage is not None]
+    wall, cpu = sum(u.wall_s for u in used), sum(u.cpu_s for u in used)
+    return Cost(runs=len(used), wall_minutes=wall / 60, cpu_minutes=cpu / 60)
+
+
+def run_line(row: RunRow) -> RunLine:
+    """A run of the ledger's table with its moments as text."""
+    named = {name: getattr(row, name) for name in RunLine.__dataclass_fields__}
+    named |= {
+        "started_at": iso(row.started_at),
+        "ended_at": iso(row.ended_at) if row.ended_at is not None else None,
+    }
+    return RunLine(**named)
