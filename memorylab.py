@@ -1,0 +1,17 @@
+"""The door for people and scripts that know MemoryLab's commands: init, check, log, report. Any Python from 3.10 on."""
+
+import os
+import sys
+from pathlib import Path
+
+try:
+    from nightlab.cli.main import main
+except ImportError:
+    here = Path.cwd()
+    lab = next((d for d in (here, *here.parents) if (d / "nightlab.toml").exists() or (d / ".git").exists()), here)
+    python = lab / ".venv" / "bin" / "python"
+    if not python.exists() or Path(sys.prefix).resolve() == python.parents[1].resolve():
+        sys.exit(f"error: no nightlab in {sys.executable} or {lab}/.venv\n\nhint: run `uv sync` in {lab}, then again")
+    os.execv(python, [str(python), *sys.argv])  # noqa: S606
+if __name__ == "__main__":
+    sys.exit(main(["memory", *sys.argv[1:]]))

@@ -1,0 +1,51 @@
+"""The rooms put together: from a directory to a lab that can work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightlab.config import Settings, find_root, load_settings
+
+if TYPE_CHECKING:
+    from nightlab.loop import Lab, Listener
+
+IGNORED = ("results/", "results.tsv", "run.log")  # what we and our users' commands leave in a lab, never committed
+
+
+def add_lab_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lab", type=Path, default=Path(), metavar="DIR", help="the lab (default: here)")
+
+
+def settings_of(directory: Path) -> Settings:
+    """Settings of the lab that `directory` lies in."""
+    return load_settings(find_root(directory))
+
+
+@contextmanager
+def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[Lab]:
+    """A lab that can work, with the built-in proposer and this machine as its backend.
+
+    Raises:
+        NightlabError: whatever makes the directory unusable, by name.
+    """
+    from nightlab.git import Git
+    from nightlab.ledger import Ledger
+    from nightlab.loop import Lab
+    from nightlab.runner.local import LocalBackend
+    from nightlab.runner.workspace import sweep
+    from nightlab.search.propose import Proposer as BuiltinProposer
+
+    git = Git(settings.root)
+    git.head()
+    git.ignore(IGNORED)
+    backend = LocalBackend(settings, git)
+    on_gpu = backend.places[0].startswith("cuda")
+    with Ledger.open(settings.database) as ledger:
+        proposer = BuiltinProposer(settings_digest=settings.digest, on_gpu=on_gpu)
+        lab = Lab(settings, ledger, git, backend, proposer, listener=listener)
+        sweep(settings, alive=lab.history.running)
+        yield lab

@@ -1,0 +1,257 @@
+"""`new`, `init` and `doctor`: making labs, and saying what is wrong with one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
+from nightlab.errors import BackendError, LabError, NightlabError, UsageError
+
+if TYPE_CHECKING:
+    from nightlab.config import Settings
+
+BENCHMARK = ("prepare.py", "train.py", "program.md", "memorylab.py", "scripts/run_experiment.py")
+TEMPLATES = {"pyproject.toml": "pyproject.toml", "uv.lock": "uv.lock", "nightlab.toml": "nightlab.toml",
+             "gitignore": ".gitignore"}  # fmt: skip
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    new = commands.add_parser("new", help="make a lab with the shipped benchmark")
+    new.add_argument("directory", type=Path, metavar="DIR", help="must not exist yet, or be empty")
+    new.set_defaults(handler=cmd_new)
+
+    init = commands.add_parser("init", help="make the repository you are in a lab", description=_INIT)
+    init.add_argument("--command", dest="run_command", metavar="CMD", help="what a run executes")
+    init.add_argument("--editable", action="append", metavar="GLOB", help="what experiments may change (repeatable)")
+    init.add_argument("--protected", action="append", metavar="GLOB", help="what no run may touch (repeatable)")
+    init.add_argument("--metric", metavar="NAME", help="the number it prints as `NAME: value`")
+    init.add_argument("--direction", choices=("minimize", "maximize"), help="which way is better")
+    init.set_defaults(handler=cmd_init)
+
+    doctor = commands.add_parser("doctor", help="say what is wrong with this lab, and what to do about it")
+    add_lab_option(doctor)
+    doctor.set_defaults(handler=cmd_doctor)
+
+
+def cmd_new(args: argparse.Namespace) -> int:
+    make_lab(args.directory)
+    print(f"made a lab in {args.directory}")
+    print(f"next: cd {args.directory} && uv sync && uv run prepare.py && nightlab run --runs 12", file=sys.stderr)
+    return 0
+
+
+def make_lab(directory: Path) -> None:
+    """Write the shipped benchmark and its settings into `directory` and commit them.
+
+    Raises:
+        LabError: something is there already; nothing was written.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise LabError(f"{directory} exists and is not empty", hint="name another directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in BENCHMARK:
+        target = directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(_benchmark_file(name))
+    templates = resources.files("nightlab") / "templates"
+    for source, name in TEMPLATES.items():
+        text = (templates / source).read_text(encoding="utf-8")
+        (directory / name).write_text(text.replace("{noise}", _first_guess()), encoding="utf-8")
+    _first_commit(directory)
+
+
+def _first_guess() -> str:
+    """Standard deviation of val_bpb over runs of the untouched recipe on this kind of machine.
+
+    GPU: 888 reruns of one configuration on H200 cards (public history of autoresearch-automl). CPU: LOG.md.
+    """
+    from nightlab.runner.machine import visible_gpus
+
+    return "0.0005" if visible_gpus() else "0.008"
+
+
+def _benchmark_file(name: str) -> bytes:
+    """One of the benchmark's files: from the wheel, or from the repository this package runs in."""
+    package = Path(str(resources.files("nightlab")))
+    for root in (package / "benchmark", package.parent.parent):
+        if (root / name).is_file():
+            return (root / name).read_bytes()
+    raise LabError(f"this installation of nightlab has no {name}", hint="install it again")
+
+
+def _first_commit(directory: Path) -> None:
+    identity = ["-c", "user.name=nightlab", "-c", "user.email=nightlab@localhost", "-c", "commit.gpgsign=false"]
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all"],
+        [*identity, "commit", "--quiet", "--no-verify", "--message=A lab with the shipped benchmark"],
+    ):
+        done = subprocess.run(["git", *command], cwd=directory, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise LabError(
+                f"git {command[0]} failed in {directory}: {done.stderr.strip()}", hint="mend that, then again"
+            )
+
+
+# --- what the demo needs ------------------------------------------------------------------------------------------
+
+
+def prepare_environment(settings: Settings) -> None:
+    """See to it that the lab's environment has torch, by `uv sync` in the lab if need be.
+
+    Raises:
+        BackendError: uv is missing or fails.
+    """
+    from nightlab.runner.machine import has_package
+    from nightlab.runner.workspace import lab_environment
+
+    if has_package(lab_environment(settings.root), "torch"):
+        return
+    if shutil.which("uv") is None:
+        raise BackendError("the lab's environment has no torch, and uv is not installed", hint="pip install uv")
+    print("installing torch and the rest of the benchmark's needs (once, some gigabytes) ...", file=sys.stderr)
+    done = subprocess.run(["uv", "sync", "--locked"], cwd=settings.root, check=False)
+    if done.returncode != 0:
+        raise BackendError(f"`uv sync` failed in {settings.root}", hint="see its message above; then `nightlab demo`")
+
+
+def prepare_data(settings: Settings) -> None:
+    """Run the lab's prepare.py in the lab's environment."""
+    from nightlab.runner.workspace import lab_environment
+
+    python = lab_environment(settings.root) / "bin" / "python"
+    done = subprocess.run([python, "prepare.py"], cwd=settings.root, check=False)
+    if done.returncode != 0:
+        raise BackendError(f"prepare.py failed in {settings.root}", hint="see its message above")
+
+
+# --- init ---------------------------------------------------------------------------------------------------------
+
+
+def cmd_init(args: argparse.Namespace) -> int:
+    """Write nightlab.toml if the lab has none, and make the places that the older commands expect."""
+    from nightlab.cli.memory import init_memory
+    from nightlab.config import CONFIG_NAME, find_root, load_settings
+    from nightlab.git import Git
+
+    root = find_root(Path())
+    path = root / CONFIG_NAME
+    given = [args.run_command, args.editable, args.protected, args.metric, args.direction]
+    if path.is_file():
+        if any(given):
+            raise UsageError(f"{path} exists already", hint="edit it; `nightlab doctor` checks it")
+    elif any(given) or not (root / "train.py").is_file():
+        path.write_text(_settings_text(args), encoding="utf-8")
+        print(f"wrote {path}", file=sys.stderr)
+    settings = load_settings(root)
+    Git(root).ignore(IGNORED)
+    init_memory(settings)
+    _say_what_it_can(settings)
+    return 0
+
+
+def _settings_text(args: argparse.Namespace) -> str:
+    template = (resources.files("nightlab") / "templates" / "init.toml").read_text(encoding="utf-8")
+    if not args.run_command or not args.editable or not args.metric:
+        raise UsageError(
+            "this repository has no train.py, so nightlab cannot guess what a run is",
+            hint="nightlab init --command 'python bench.py' --editable bench.py --metric seconds --direction minimize",
+        )
+    # A TOML string is written as JSON writes one.
+    return template.format(
+        command=json.dumps(args.run_command),
+        editable=json.dumps(args.editable),
+        protected=json.dumps(args.protected or []),
+        metric=json.dumps(args.metric),
+        direction=json.dumps(args.direction or "minimize"),
+    )
+
+
+def _say_what_it_can(settings: Settings) -> None:
+    foreign = [glob for glob in settings.editable if not glob.endswith(".py")]
+    if foreign:
+        print(
+            f"note: the built-in search edits Python only; ideas for {', '.join(foreign)} must come from a model, "
+            "an agent or you (`nightlab try`)",
+            file=sys.stderr,
+        )
+
+
+# --- doctor -------------------------------------------------------------------------------------------------------
+
+
+def cmd_doctor(args: argparse.Namespace) -> int:
+    """Print one line for each thing that a night needs; exit 1 if one of them is missing."""
+    failed = False
+    for what, check in _CHECKS.items():
+        try:
+            print(f"ok    {what}: {check(args.lab)}")
+        except NightlabError as exc:
+            failed = True
+            print(f"FAIL  {what}: {exc.args[0]}")
+            if exc.hint:
+                print(f"      hint: {exc.hint}")
+    return 1 if failed else 0
+
+
+def _check_settings(lab: Path) -> str:
+    settings = settings_of(lab)
+    return f"{settings.root}, command `{settings.command}`, metric {settings.metric.name}"
+
+
+def _check_tree(lab: Path) -> str:
+    from nightlab.cli.compose import open_lab
+
+    with open_lab(settings_of(lab)) as opened:
+        opened.check()
+        return "committed, nothing hides a module of Python's"
+
+
+def _check_knobs(lab: Path) -> str:
+    from nightlab.cli.compose import open_lab
+    from nightlab.search.knobs import find_knobs
+
+    with open_lab(settings_of(lab)) as opened:
+        files = opened.files_of(opened.git.head())
+        found = find_knobs(files, on_gpu=opened.backend.places[0].startswith("cuda"))
+    return f"{len(found)} knobs that the built-in search can turn" if found else "none: ideas must come from elsewhere"
+
+
+def _check_command(lab: Path) -> str:
+    from nightlab.runner.workspace import lab_environment
+
+    settings = settings_of(lab)
+    environment = lab_environment(settings.root)
+    word = settings.argv[0]
+    if shutil.which(word, path=f"{environment / 'bin'}:{_path()}") is None:
+        raise BackendError(f"`{word}` is not to be found", hint="install it, or change `command` in nightlab.toml")
+    return f"`{word}` is there; Python environment {environment}"
+
+
+def _check_machine(lab: Path) -> str:
+    from nightlab.runner.machine import places
+
+    return f"{len(found := places(settings_of(lab)))} runs at a time on {', '.join(found)}"
+
+
+def _path() -> str:
+    import os
+
+    return os.environ.get("PATH", "")
+
+
+_CHECKS = {
+    "settings": _check_settings,
+    "tree": _check_tree,
+    "knobs": _check_knobs,
+    "command": _check_command,
+    "machine": _check_machine,
+}
+_INIT = "Make the repository you are in a lab: nightlab.toml, and the files that the older commands expect."

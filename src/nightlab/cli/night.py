@@ -1,0 +1,181 @@
+"""`run`, `demo` and `try`: the commands that make experiments happen."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from nightlab.cli.compose import add_lab_option, open_lab, settings_of
+from nightlab.errors import UsageError
+from nightlab.types import Direction
+
+if TYPE_CHECKING:
+    from nightlab.config import Settings
+    from nightlab.loop import Lab
+
+DEMO_IDEAS = 12
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="work: propose, run, judge, keep", description=_RUN, formatter_class=_Raw)
+    add_lab_option(run)
+    run.add_argument("--runs", type=_count, metavar="N", help="ideas to try in this night")
+    run.add_argument("--hours", type=_hours, metavar="H", help="wall-clock hours after which no new idea is begun")
+    run.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the search (default 0)")
+    run.set_defaults(handler=cmd_run)
+
+    demo = commands.add_parser("demo", help="a night in miniature, no set-up", description=_DEMO, formatter_class=_Raw)
+    demo.add_argument("--runs", type=_count, default=DEMO_IDEAS, metavar="N", help=f"ideas (default {DEMO_IDEAS})")
+    demo.add_argument("--dir", type=Path, default=Path("nightlab-demo"), metavar="DIR", help="where the lab goes")
+    demo.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the search (default 0)")
+    demo.set_defaults(handler=cmd_demo)
+
+    trial = commands.add_parser("try", help="run the working tree's edit as one experiment", description=_TRY)
+    add_lab_option(trial)
+    trial.add_argument("--description", default="", metavar="TEXT", help="what the edit does, in one line")
+    trial.add_argument("--hypothesis", default="", metavar="TEXT", help="why it should help")
+    trial.add_argument("--seeds", type=_count, default=1, metavar="N", help="runs before the first verdict (default 1)")
+    trial.add_argument("--no-wait", action="store_true", help="start it and return; `nightlab status` shows the rest")
+    trial.set_defaults(handler=cmd_try)
+
+
+def cmd_run(args: argparse.Namespace) -> int:
+    settings = settings_of(args.lab)
+    return _night(settings, ideas=args.runs, hours=args.hours, seed=args.seed)
+
+
+def cmd_demo(args: argparse.Namespace) -> int:
+    from nightlab.cli import labs
+
+    directory: Path = args.dir
+    if (directory / "nightlab.toml").is_file():
+        print(f"going on in {directory}", file=sys.stderr)
+    else:
+        labs.make_lab(directory)
+        print(f"made a lab in {directory}", file=sys.stderr)
+    settings = settings_of(directory)
+    labs.prepare_environment(settings)
+    labs.prepare_data(settings)
+    return _night(settings, ideas=args.runs, hours=None, seed=args.seed)
+
+
+def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: int) -> int:
+    """Run one night and show it; 130 after Ctrl-C, 1 if the night could not be worked."""
+    from nightlab.cli.screen import Screen
+    from nightlab.loop import lease
+
+    with lease(settings), Screen(settings) as screen, open_lab(settings, screen) as lab:
+        lab.check()
+        night = lab.history.night
+        unfinished = night is not None and night.ended is None
+        if ideas is None and hours is None and not unfinished:
+            raise UsageError("a night needs an end", hint="say --runs N (ideas to try) or --hours H")
+        screen.resumed = lab.begin(ideas=ideas, hours=hours, seed=seed)
+        try:
+            with _stoppable():
+                done = lab.run_night()
+        except KeyboardInterrupt:
+            screen.stopped(lab)
+            return 130
+        screen.finished(lab, done)
+        return 1 if done.failed else 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and a closed terminal stop a night as cleanly as Ctrl-C does."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {name: signal.signal(name, stop) for name in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def cmd_try(args: argparse.Namespace) -> int:
+    """Record the working tree's editable files as an experiment and see it to a verdict."""
+    from nightlab.cli.screen import Screen
+
+    settings = settings_of(args.lab)
+    with Screen(settings) as screen, open_lab(settings, screen) as lab:
+        experiment = lab.take_working_tree(description=args.description, hypothesis=args.hypothesis, seeds=args.seeds)
+        if args.no_wait:
+            _start_in_background(settings)
+            print(f"{experiment.id} is recorded; `nightlab show {experiment.id}` will know more")
+            return 0
+        try:
+            with _stoppable():
+                _see_through(lab, settings)
+        except KeyboardInterrupt:
+            screen.stopped(lab)
+            return 130
+        return screen.verdict(lab, experiment)
+
+
+def _see_through(lab: Lab, settings: Settings) -> None:
+    """Work until every open idea is decided, or wait for the process that works on this lab already."""
+    from nightlab.errors import BusyError
+    from nightlab.loop import lease
+
+    try:
+        with lease(settings):
+            lab.begin(ideas=0, hours=None, seed=0)
+            lab.run_night()
+    except BusyError:
+        lab.wait_for_verdicts()
+
+
+def _start_in_background(settings: Settings) -> None:
+    import subprocess
+
+    with (settings.results / "background.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "nightlab", "run", "--lab", str(settings.root), "--runs", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def better_word(direction: Direction) -> str:
+    return "lower is better" if direction is Direction.MINIMIZE else "higher is better"
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def _hours(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 10_000:
+        raise argparse.ArgumentTypeError(f"{text} is no number of hours")
+    return value
+
+
+_Raw = argparse.RawDescriptionHelpFormatter
+_RUN = """\
+Propose ideas, run them, judge them against the champion, keep what is proven better.
+
+Starts from the committed champion. Ctrl-C ends the runs under way and records that; `nightlab run` goes on
+where the night stopped. Runs of the baseline, replicates and the final block on fresh seeds come on top of --runs.
+"""
+_DEMO = """\
+Make a lab with the shipped benchmark in DIR and work one small night on it: `nightlab new` and `nightlab run`.
+
+Trains a small language model for real, on the CPU if there is no GPU. Again with the same DIR: goes on there.
+"""
+_TRY = "Run the working tree's editable files as one experiment and judge it against the champion."

@@ -1,0 +1,399 @@
+"""`status`, `runs`, `show`, `diff` and `report`: looking at a lab. Nothing here decides, and only `report` writes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightlab.cli.compose import add_lab_option, settings_of
+from nightlab.errors import GitError, LedgerError, NightlabError, NoRepositoryError, NotFoundError
+from nightlab.ledger import Ledger
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from nightlab.config import Settings
+    from nightlab.history import History
+    from nightlab.report.nouns import LabSummary
+    from nightlab.types import Experiment
+
+OUTCOMES = ("running", "finished", "crashed", "timedout", "stoppedearly", "lost", "voided", "disputed")
+SCREENFUL = 50  # runs listed on a terminal unless --limit says otherwise
+TAIL_LINES = 20  # of a log in `show`
+SINCE_HOURS = 16.0
+_WIDE = 240  # columns where nobody looks: lines are not cut for a reader that is a program
+_LOG_LIMIT = 64 << 20  # bytes of a log that are read
+
+_Raw = argparse.RawDescriptionHelpFormatter
+
+_STATUS = """\
+What is best now and how sure that is, where the night stands, what it cost. Levels are posterior means with
+95 % intervals over all runs of an experiment, never its luckiest run.
+
+examples:
+  nightlab status
+  nightlab status --json | jq .champion.gain_on_fresh_seeds
+"""
+_RUNS = """\
+Every run, oldest first.
+
+examples:
+  nightlab runs --outcome crashed
+  nightlab runs --experiment 12
+  nightlab runs --json | jq 'map(select(.metric != null))'
+"""
+_SHOW = """\
+One experiment with its runs, verdicts, patch and the end of its log. NAME is a number (12), `champion`, `baseline`,
+or the beginning of a run's id, an experiment's id, a commit or a source hash.
+
+examples:
+  nightlab show 12
+  nightlab show champion --json
+  nightlab show 20260311T043000Z-abc1234 --log
+"""
+_DIFF = """\
+The difference between two experiments' editable files, as a patch that `git apply` takes. Without names: from the
+night's baseline to the champion. With one: from its parent. With two: from the first to the second.
+
+examples:
+  nightlab diff
+  nightlab diff 12
+  nightlab diff baseline 12 > idea.patch
+"""
+_REPORT = """\
+Write the morning report to results/nightlab/reports (latest.md, a copy under the moment's name, progress.png beside
+them), or with --output to that one file.
+
+examples:
+  nightlab report --since-hours 8
+  nightlab report --output morning.md
+"""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = _parser(commands, "status", "what is best, how sure that is, and where the night stands", _STATUS)
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    status.set_defaults(handler=cmd_status)
+
+    runs = _parser(commands, "runs", "list every run", _RUNS)
+    runs.add_argument("--json", action="store_true", help="one JSON list of all runs")
+    runs.add_argument("--limit", type=_limit, metavar="N", help=f"the last N runs (on a terminal {SCREENFUL}); 0: all")
+    runs.add_argument("--outcome", choices=OUTCOMES, help="only runs that ended so")
+    runs.add_argument("--experiment", metavar="NAME", help="only runs of this experiment")
+    runs.set_defaults(handler=cmd_runs)
+
+    show = _parser(commands, "show", "all that is known of one experiment or run", _SHOW)
+    show.add_argument("name", metavar="NAME", help="number, champion, baseline, or the beginning of an id")
+    form = show.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object")
+    form.add_argument("--log", action="store_true", help="print the whole log of the run (or of the latest one)")
+    show.set_defaults(handler=cmd_show)
+
+    diff = _parser(commands, "diff", "what changed between two experiments", _DIFF)
+    diff.add_argument("first", nargs="?", metavar="A", help="experiment or run, named as for `show`")
+    diff.add_argument("second", nargs="?", metavar="B", help="experiment or run to compare A with")
+    diff.set_defaults(handler=cmd_diff)
+
+    report = _parser(commands, "report", "write the morning report", _REPORT)
+    report.add_argument("--since-hours", type=_hours, default=SINCE_HOURS, metavar="H", help="length of the night (16)")
+    report.add_argument("--format", choices=("md",), default="md", help="md: markdown")
+    target = report.add_mutually_exclusive_group()
+    target.add_argument("--output", type=Path, metavar="PATH", help="write this one file only, without a chart")
+    target.add_argument("--json", action="store_true", help="print what it says as a JSON object, write nothing")
+    report.set_defaults(handler=cmd_report)
+
+
+def _parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_line: str, description: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_line, description=description, formatter_class=_Raw)
+    add_lab_option(parser)
+    return parser
+
+
+# --- commands ---------------------------------------------------------------------------------------------------
+
+
+def cmd_status(args: argparse.Namespace) -> int:
+    settings = settings_of(args.lab)
+    lab = summary_of(settings, _history(settings))
+    if args.json:
+        _print_json(lab)
+        return 0
+    from nightlab.report.terminal import status_screen
+
+    _show(status_screen(lab))
+    if lab.runs.total == 0 and lab.night is None:
+        _hint("start with `nightlab run --runs 20`")
+    elif lab.night is not None and lab.night.state == "interrupted":
+        _hint("nobody works on the night: `nightlab run` goes on where it was")
+    return 0
+
+
+def cmd_runs(args: argparse.Namespace) -> int:
+    settings = settings_of(args.lab)
+    with Ledger.read(settings.database) as ledger:
+        wanted = _experiment(ledger.history(), args.experiment).id if args.experiment is not None else None
+        rows = ledger.run_rows(wanted)
+    rows = [row for row in rows if args.outcome in (None, row.outcome)]
+    limit = args.limit
+    if limit is None:
+        limit = SCREENFUL if sys.stdout.isatty() and not args.json else 0
+    shown = rows[-limit:] if limit else rows
+    if args.json:
+        from nightlab.report.summary import run_line
+
+        _print_json([run_line(row) for row in shown])
+        return 0
+    if not rows:
+        _hint("no run like that" if args.outcome or wanted else "nothing has run yet: start with `nightlab run`")
+        return 0
+    from nightlab.report.terminal import runs_table
+
+    _show(runs_table(shown))
+    if args.limit is None and len(shown) < len(rows):
+        _hint(f"the last {len(shown)} of {len(rows)} runs; `--limit 0` lists all")
+    return 0
+
+
+def cmd_show(args: argparse.Namespace) -> int:
+    from nightlab.report.dossier import dossier, look_up
+    from nightlab.report.text import block, clean
+
+    settings = settings_of(args.lab)
+    history = _history(settings)
+    state, asked = look_up(history, args.name)
+    sheet = dossier(history, settings, state, asked)
+    if args.json:
+        _print_json(sheet)
+        return 0
+    run = asked or (state.runs[-1] if state.runs else None)
+    log = _read_log(settings, run.run.id) if run else None
+    if args.log:
+        if run is None or log is None:
+            where = f"run {run.run.id}" if run else f"experiment {state.experiment.id}"
+            raise NotFoundError(f"{where} has no log", hint=f"`nightlab show {state.number}` shows what there is")
+        print(clean(log), end="")
+        return 0
+    from nightlab.report.terminal import show_screen
+
+    _show(show_screen(sheet, block(log.rstrip(), TAIL_LINES) if log else ""))
+    return 0
+
+
+def cmd_diff(args: argparse.Namespace) -> int:
+    settings = settings_of(args.lab)
+    before, after = _pair(_history(settings), args.first, args.second)
+    patch = "" if before == after else _patch(settings, before, after)
+    if not patch:
+        alone = args.first is None and before == after
+        _hint("no idea is proven better than the baseline yet" if alone else "no difference")
+        return 0
+    _hint(f"from {_named(before)}\nto   {_named(after)}")
+    if sys.stdout.isatty():
+        from nightlab.report.terminal import diff_text
+
+        _show(diff_text(patch))
+    else:
+        sys.stdout.buffer.write(patch.encode("utf-8", "surrogateescape"))
+    return 0
+
+
+def cmd_report(args: argparse.Namespace) -> int:
+    from nightlab.report.advice import advise
+    from nightlab.report.findings import find
+    from nightlab.report.morning import ReportContents, render, write_report
+
+    settings = settings_of(args.lab)
+    history, now = _history(settings), time.time()
+    branch = _branch(settings)
+    if args.json:
+        found = find(history, settings, now, args.since_hours, branch)
+        _print_json(ReportContents(findings=found, next_steps=advise(found)))
+        return 0
+    if args.output is not None:
+        report = render(history, settings, now, args.since_hours, branch=branch, chart=None)
+        print(f"Wrote report to {_write(args.output.absolute(), report)}")
+        return 0
+    written = write_report(history, settings, now=now, since_hours=args.since_hours, branch=branch)
+    for path in written[:2]:
+        print(f"Wrote report to {path}")
+    _hint(f"with its chart {written[2]}")
+    return 0
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def summary_of(settings: Settings, history: History) -> LabSummary:
+    """The lab as it is now, with what only this machine knows: who works on it, what still runs, on which branch."""
+    from dataclasses import replace
+
+    from nightlab.report.summary import summarise
+
+    now = time.time()
+    lab = summarise(history, settings, now)
+    alive = {run.run: _is_watched(settings, run.run) for run in lab.active}
+    lab = replace(
+        lab, branch=_branch(settings), active=tuple(replace(run, watched=alive[run.run]) for run in lab.active)
+    )
+    idle = _is_worked(settings) is False and not any(alive.values())
+    if lab.night is not None and lab.night.state == "running" and idle:
+        moments = [m for r in history.runs.values() for m in (r.started_at, r.ended_at) if m is not None]
+        assert history.night is not None
+        worked = max(moments, default=now) - history.night.at
+        lab = replace(lab, night=replace(lab.night, state="interrupted", elapsed_minutes=max(worked, 0.0) / 60))
+    return lab
+
+
+def _history(settings: Settings) -> History:
+    with Ledger.read(settings.database) as ledger:
+        return ledger.history()
+
+
+def _branch(settings: Settings) -> str:
+    """Where promotions go."""
+    from nightlab.git import Git
+
+    try:
+        return Git(settings.root).free_branch(settings.branch)
+    except NightlabError:
+        return settings.branch  # no git here: the ledger still has everything to show
+
+
+def _is_watched(settings: Settings, run: str) -> bool | None:
+    """Whether a run's supervisor lives; None if its lock may not be looked at."""
+    from nightlab.runner.lock import is_held
+    from nightlab.runner.order import RunFiles
+
+    try:
+        return is_held(RunFiles(settings.runs / run).lock)
+    except OSError:
+        return None
+
+
+def _is_worked(settings: Settings) -> bool | None:
+    """Whether a process holds the loop lease; None if that may not be looked at."""
+    from nightlab.runner.lock import is_held
+
+    try:
+        return is_held(settings.results / "loop.lock")
+    except OSError:
+        return None
+
+
+def _experiment(history: History, name: str) -> Experiment:
+    from nightlab.report.dossier import look_up
+
+    return look_up(history, name)[0].experiment
+
+
+def _pair(history: History, first: str | None, second: str | None) -> tuple[Experiment | None, Experiment]:
+    """What `diff` compares; None on the left: with nothing."""
+    if first is None:
+        if history.champion is None or history.night is None:
+            raise NotFoundError("there is no champion yet", hint="name an experiment: `nightlab diff 3`")
+        return history.state(history.night.began.baseline).experiment, history.state(history.champion).experiment
+    if second is not None:
+        return _experiment(history, first), _experiment(history, second)
+    after = _experiment(history, first)
+    return (history.state(after.parent).experiment if after.parent in history.experiments else None), after
+
+
+def _named(experiment: Experiment | None) -> str:
+    from nightlab.report.text import plain
+
+    return f"{experiment.id} {plain(experiment.description)}" if experiment else "nothing"
+
+
+def _patch(settings: Settings, before: Experiment | None, after: Experiment) -> str:
+    """From `before` to `after`: from git, or the stored patch where git has lost the commits."""
+    if before is None:
+        return after.patch
+    try:
+        return _patch_by_git(settings, before.commit, after.commit)
+    except (GitError, NoRepositoryError):
+        if after.parent != before.id:
+            raise
+        return after.patch
+
+
+def _patch_by_git(settings: Settings, before: str, after: str) -> str:
+    from nightlab.git import Git
+    from nightlab.loop import matching
+    from nightlab.search.source import patch
+
+    git = Git(settings.root)
+    sides = []
+    for commit in (before, after):
+        names = matching(git.files(commit), settings.editable)
+        sides.append({name: git.read(commit, name).decode("utf-8", "surrogateescape") for name in names})
+    return patch(sides[0], sides[1])
+
+
+def _read_log(settings: Settings, run: str) -> str | None:
+    from nightlab.runner.files import read_small
+    from nightlab.runner.order import RunFiles
+
+    try:
+        data = read_small(RunFiles(settings.runs / run).log, _LOG_LIMIT)
+    except ValueError as exc:
+        return f"[nightlab: {exc}]"
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+# --- printing ---------------------------------------------------------------------------------------------------
+
+
+def _show(picture: RenderableType) -> None:
+    """Print to stdout: colours and the terminal's width for a person, plain long lines for a program."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False, emoji=False).print(picture)
+        return
+    out = StringIO()
+    Console(file=out, highlight=False, markup=False, emoji=False, width=_WIDE, color_system=None).print(picture)
+    print("\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")))
+
+
+def _hint(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_json(data: object) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+
+
+def _write(path: Path, text: str) -> Path:
+    from nightlab.runner.files import write_atomic
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text.encode())
+    except OSError as exc:
+        raise LedgerError(f"{path} cannot be written: {exc.strerror}", hint="name another file") from exc
+    return path
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs")
+    return int(text)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours above zero")
+    return hours

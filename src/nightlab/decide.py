@@ -1,0 +1,321 @@
+"""What to do next and what results mean: the search's and the judge's pure functions, composed over a history.
+
+The loop, the simulator and `log` ask the same functions. Nothing here reads a clock, a file or a ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nightlab.config import Settings
+from nightlab.history import ExperimentState, History, RunState
+from nightlab.judge import model, race
+from nightlab.types import (
+    Crashed,
+    Decision,
+    Disputed,
+    ExperimentId,
+    Finished,
+    Lost,
+    Purpose,
+    StoppedEarly,
+    TimedOut,
+    Verdict,
+    Voided,
+    is_infrastructure,
+)
+
+TRY = "try"  # the emitter of ideas that a person or an agent brought as source
+FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
+FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
+MAX_LOST = 3  # runs of one experiment lost in a row before the lab gives it up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execute:
+    """Run a known experiment."""
+
+    experiment: ExperimentId
+    seed: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Ask the search for a new idea."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be started until something ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The night is over."""
+
+    reason: str
+    failed: bool = False
+
+
+Step = Execute | Propose | Wait | Done
+
+
+def search_seed(index: int) -> int:
+    """The seed of an arm's `index`-th run while searching."""
+    return FIRST_SEED + index
+
+
+def final_seed(night: int, index: int) -> int:
+    """The `index`-th fresh seed of the `night`-th night's final block."""
+    return FINAL_SEEDS + 1_000 * night + index
+
+
+# --- judging ----------------------------------------------------------------------------------------------------
+
+
+def rows(history: History, settings: Settings, *, final: bool = False) -> list[model.Row]:
+    """The judge's evidence, oldest first: finished runs that may steer, or those of the final blocks.
+
+    Values are turned into losses here: neither direction nor units of the metric enter the judge.
+    """
+    sign = settings.metric.direction.sign
+    found = []
+    for place, state in enumerate(history.runs.values()):
+        counts = state.run.purpose is Purpose.FINAL if final else state.run.purpose.steers
+        if counts and state.value is not None:
+            found.append(model.Row(arm=state.run.experiment, seed=state.run.seed, slot=place, value=sign * state.value))
+    return found
+
+
+def due(history: History) -> list[ExperimentId]:
+    """Experiments with news that no verdict has taken into account, oldest first."""
+    champion = history.champion
+    if champion is None or not any(isinstance(r.outcome, Finished) for r in _steering(history.state(champion))):
+        return []
+    return [state.experiment.id for state in _open_ideas(history) if _has_news(history, state, champion)]
+
+
+def judge(history: History, settings: Settings, experiment: ExperimentId) -> Verdict:
+    """The verdict on an experiment that is `due`, against the champion of the moment."""
+    champion = history.champion
+    assert champion is not None
+    state = history.state(experiment)
+    failed = [r for r in _steering(state) if _failed(r)]
+    if not failed and _gave_up(history, state):
+        return Verdict(
+            experiment=experiment,
+            champion=champion,
+            decision=Decision.DISCARD,
+            because="its runs were lost again and again, which says nothing of the idea itself",
+        )
+    if failed:
+        return Verdict(
+            experiment=experiment,
+            champion=champion,
+            decision=Decision.CRASH,
+            because=describe_failure(failed[-1]),
+            runs_used=len(state.finished()),
+        )
+    steps = sum(v.decision is Decision.RETEST for v in state.verdicts)
+    return race.judge(experiment, champion, rows(history, settings), settings.judge, steps_taken=steps)
+
+
+def headline(history: History, settings: Settings) -> race.Comparison | None:
+    """Champion against the night's baseline on seeds that never chose anything; None without such runs."""
+    champion, night = history.champion, history.night
+    if night is None or champion is None or champion == night.began.baseline:
+        return None
+    pair = {champion, night.began.baseline}
+    evidence = [row for row in rows(history, settings, final=True) if row.arm in pair]
+    if {row.arm for row in evidence} != pair:
+        return None
+    return race.compare(champion, night.began.baseline, evidence, settings.judge, noise_rows=rows(history, settings))
+
+
+def describe_failure(state: RunState) -> str:
+    """Why a run gave no metric, in one sentence."""
+    outcome = state.outcome
+    if isinstance(outcome, Crashed):
+        return f"crashed on seed {state.run.seed}: {outcome.summary}"
+    if isinstance(outcome, TimedOut):
+        return f"was ended at its limit of {outcome.limit_s / 60:g} minutes"
+    if isinstance(outcome, Voided):
+        return f"changed what it may not touch: {', '.join(outcome.paths)}"
+    if isinstance(outcome, Disputed):
+        return f"printed one thing, and the receipt says another: {outcome.because}"
+    return "gave no result"
+
+
+def _failed(state: RunState) -> bool:
+    return isinstance(state.outcome, Crashed | TimedOut | Voided | Disputed)
+
+
+def _open_ideas(history: History) -> Iterator[ExperimentState]:
+    """Ideas that have no final verdict yet. One that the night builds on, unproven as it is, is none of them."""
+    champion = history.champion
+    return (s for s in history.experiments.values() if s.is_open and s.experiment.id != champion)
+
+
+def _steering(state: ExperimentState) -> list[RunState]:
+    return [r for r in state.runs if r.run.purpose.steers]
+
+
+def _has_news(history: History, state: ExperimentState, champion: ExperimentId) -> bool:
+    if state.is_running:
+        return False
+    if _gave_up(history, state):
+        return True
+    settled = [r for r in _steering(state) if _is_settled(r)]
+    if not any(_failed(r) for r in settled) and len(settled) < state.experiment.plan.seeds:
+        return False
+    if state.verdict and state.verdict.champion != champion:
+        return True
+    sides = [state]
+    if state.verdict and state.verdict.replicate:
+        sides.append(history.state(state.verdict.replicate))
+    ended = (r.ended_seq for side in sides for r in _steering(side) if _is_settled(r))
+    return any(seq is not None and seq > state.judged_seq for seq in ended)
+
+
+def _is_settled(state: RunState) -> bool:
+    """Whether the run has ended and says something about its experiment."""
+    return state.outcome is not None and not is_infrastructure(state.outcome)
+
+
+# --- the night's next step --------------------------------------------------------------------------------------
+
+
+def next_step(history: History, settings: Settings, *, now: float, exhausted: bool = False) -> Step:
+    """What the night asks for next, given all that is known. Everything that is `due` must have been judged.
+
+    Args:
+        history: folded up to now; its latest night is the one that runs.
+        settings: the lab.
+        now: UTC seconds since the epoch, against the night's hours.
+        exhausted: whether the search said that it has nothing left to propose.
+    """
+    night = history.night
+    assert night is not None
+    champion = history.champion
+    assert champion is not None
+    baseline = _baseline_step(history, settings, champion)
+    if baseline is not None:
+        return baseline
+    for state in _open_ideas(history):
+        step = _idea_step(history, state, champion)
+        if step is not None:
+            return step
+    if not exhausted and not _ideas_spent(history, settings, now):
+        return Propose()
+    if any(True for _ in _open_ideas(history)):
+        return Wait()
+    final = _final_step(history, settings, champion)
+    if final is not None:
+        return final
+    if history.running:
+        return Wait()
+    if exhausted:
+        return Done("the search has nothing left to propose")
+    return Done("all ideas are tried" if _count_spent(history) else "the hours are over")
+
+
+def _baseline_step(history: History, settings: Settings, champion: ExperimentId) -> Step | None:
+    """The champion needs runs before anything can be compared with it."""
+    night = history.night
+    assert night is not None
+    state = history.state(champion)
+    # Of this night only: what was amiss in an earlier one may have been mended outside the source.
+    here = [r for r in state.runs if r.run.night == night.began.night]
+    broken = [r for r in here if r.run.purpose is Purpose.BASELINE and _failed(r)]
+    if broken:
+        return Done(f"the baseline {describe_failure(broken[-1])}", failed=True)
+    if _gave_up(history, state):
+        return Done("the baseline's runs were lost again and again", failed=True)
+    taken = frozenset(r.run.seed for r in _steering(state) if r.outcome is None or r.value is not None)
+    if len(taken) < settings.judge.baseline_runs:
+        seed = race.next_seed(taken, frozenset(), search_seed)
+        return Execute(experiment=champion, seed=seed, purpose=Purpose.BASELINE)
+    # Ideas need the champion's first value to be judged, but not its last.
+    return None if any(isinstance(r.outcome, Finished) for r in _steering(state)) else Wait()
+
+
+def _idea_step(history: History, state: ExperimentState, champion: ExperimentId) -> Step | None:
+    """The run that an undecided idea needs now, if any."""
+    taken = _seeds(state)
+    if len(taken) < state.experiment.plan.seeds and not any(_failed(r) for r in _steering(state)):
+        purpose = Purpose.TRY if state.experiment.plan.emitter == TRY else Purpose.IDEA
+        seed = race.next_seed(taken, frozenset(), search_seed)
+        return Execute(experiment=state.experiment.id, seed=seed, purpose=purpose)
+    if state.is_running or state.verdict is None or state.verdict.replicate is None:
+        return None
+    side = history.state(state.verdict.replicate)
+    other = history.state(champion) if side is state else state
+    if any(r.outcome is None for r in _steering(side)):
+        return None
+    seed = race.next_seed(_seeds(side), _seeds(other), search_seed)
+    return Execute(experiment=side.experiment.id, seed=seed, purpose=Purpose.REPLICATE)
+
+
+def _seeds(state: ExperimentState) -> frozenset[int]:
+    """Seeds that an experiment has used, or is using, while steering; those of lost runs are free again."""
+    return frozenset(r.run.seed for r in _steering(state) if r.outcome is None or _is_settled(r))
+
+
+def _gave_up(history: History, state: ExperimentState) -> bool:
+    """Whether the experiment's latest runs of this night were all lost."""
+    night = history.night.began.night if history.night else None
+    ran = [r for r in _steering(state) if r.run.night == night and not isinstance(r.outcome, StoppedEarly)]
+    latest = ran[-MAX_LOST:]
+    return len(latest) == MAX_LOST and all(isinstance(r.outcome, Lost) for r in latest)
+
+
+def ideas_tried(history: History) -> int:
+    """Ideas that the search has proposed in the latest night so far; what people brought is not among them."""
+    night = history.night
+    assert night is not None
+    return sum(
+        s.night == night.began.night and s.experiment.parent is not None and s.experiment.plan.emitter != TRY
+        for s in history.experiments.values()
+    )
+
+
+def _count_spent(history: History) -> bool:
+    night = history.night
+    assert night is not None
+    return night.began.ideas is not None and ideas_tried(history) >= night.began.ideas
+
+
+def _ideas_spent(history: History, settings: Settings, now: float) -> bool:
+    """Whether the night may propose nothing more: by count, or because the rest of its hours belongs to the end."""
+    night = history.night
+    assert night is not None
+    if _count_spent(history):
+        return True
+    if night.began.hours is None:
+        return False
+    walls = [r.usage.wall_s for r in history.runs.values() if r.usage and isinstance(r.outcome, Finished)]
+    typical = sorted(walls)[len(walls) // 2] if walls else 0.0
+    reserve = typical * (1 + 2 * settings.judge.final_runs)
+    return now + reserve >= night.at + 3600 * night.began.hours
+
+
+def _final_step(history: History, settings: Settings, champion: ExperimentId) -> Step | None:
+    """Fresh seeds for the headline: champion and baseline side by side, nothing chosen by them."""
+    night = history.night
+    assert night is not None
+    baseline = night.began.baseline
+    if champion == baseline or night.began.ideas == 0:
+        return None
+    enough = settings.judge.final_runs
+    if all(len(history.state(arm).finished(Purpose.FINAL)) >= enough for arm in (champion, baseline)):
+        return None
+    for index in range(enough):
+        seed = final_seed(night.number, index)
+        for arm in (champion, baseline):
+            attempts = [r for r in history.state(arm).runs if r.run.purpose is Purpose.FINAL and r.run.seed == seed]
+            open_or_done = any(r.outcome is None or _is_settled(r) for r in attempts)
+            if not open_or_done and len(attempts) < MAX_LOST:
+                return Execute(experiment=arm, seed=seed, purpose=Purpose.FINAL)
+    return None

@@ -1,0 +1,155 @@
+"""`exec` inside a lab: the caller's command in the caller's directory and terminal, as a recorded run.
+
+The supervisor is this very process. What ran is the working tree as it lay there, so such a run is remembered but
+never decides anything: only clean workspaces do.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nightlab import supervise
+from nightlab.config import Settings
+from nightlab.decide import FIRST_SEED
+from nightlab.errors import AlreadyRecordedError, UsageError
+from nightlab.git import Git
+from nightlab.ledger import Ledger
+from nightlab.loop import matching
+from nightlab.runner import lock, machine
+from nightlab.runner.hashes import hash_files
+from nightlab.runner.order import Order, RunFiles
+from nightlab.runner.workspace import lab_environment
+from nightlab.search.source import experiment_id, patch, source_hash
+from nightlab.types import Experiment, ExperimentId, Plan, Proposed, Purpose, Run, RunId, Started
+
+NO_SLOT = -1  # the caller's own place, none of the lab's
+
+
+def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float) -> int:
+    """Run `words` here and now, record it, and return the command's exit code.
+
+    Args:
+        settings: the lab that the current directory lies in.
+        words: program and arguments.
+        limit_s: wall-clock seconds after which the process tree is ended (exit code 124).
+
+    Raises:
+        NightlabError: the lab cannot record it; then nothing was run.
+    """
+    # A command of another wording is another experiment: its number says nothing of the lab's own command.
+    settings = replace(settings, command=shlex.join(words))
+    git = Git(settings.root)
+    with Ledger.open(settings.database) as ledger:
+        experiment = _experiment(settings, git, ledger)
+        order, held = _started(settings, ledger, experiment, words, limit_s)
+    return supervise.run(order, held)
+
+
+def _experiment(settings: Settings, git: Git, ledger: Ledger) -> Experiment:
+    """The working tree's source as an experiment; recorded if the lab does not know it."""
+    head = git.head()
+    files = _working_files(settings)
+    digest = source_hash(files, settings.digest)
+    name: ExperimentId = experiment_id(digest)
+    known = ledger.history().experiments.get(name)
+    if known is not None:
+        return known.experiment
+    listed = matching(git.files(head), settings.editable)
+    before = {path: git.read(head, path).decode("utf-8", "replace") for path in listed}
+    is_clean = before == files
+    commit = head if is_clean else git.commit(git.tree_with(head, files), head, f"Working tree for {name}\n")
+    experiment = Experiment(
+        id=name,
+        source_hash=digest,
+        commit=commit,
+        parent_commit=git.parent(commit),
+        parent=None,
+        description=f"{settings.command} in the working tree",
+        patch=patch({} if is_clean else before, files),
+        plan=Plan(emitter="exec"),
+        family="exec",
+    )
+    git.keep(name, commit)
+    try:
+        ledger.append(Proposed(experiment=experiment))
+    except AlreadyRecordedError:
+        return ledger.history().experiments[name].experiment
+    return experiment
+
+
+def _started(
+    settings: Settings, ledger: Ledger, experiment: Experiment, words: tuple[str, ...], limit_s: float
+) -> tuple[Order, int]:
+    """Record the run as started, its lock taken beforehand so that nobody takes it for dead."""
+    here = Path.cwd()
+    device = machine.places(replace(settings, budget=replace(settings.budget, slots=1)))[0]
+    environment = machine.environment(device, lab_environment(settings.root), dirty=True)
+    stem = f"{datetime.fromtimestamp(time.time(), UTC):%Y%m%dT%H%M%SZ}-{experiment.commit[:7]}"
+    attempt = 1
+    while True:
+        run = Run(
+            id=RunId(stem if attempt == 1 else f"{stem}-{attempt}"),
+            experiment=experiment.id,
+            seed=_seed(),
+            purpose=Purpose.EXEC,
+            slot=NO_SLOT,
+            limit_s=limit_s,
+            command=words,
+            environment=environment,
+        )
+        order = _order(settings, run, here)
+        order.run_dir.mkdir(parents=True, exist_ok=True)
+        held = lock.take(order.files.lock)
+        try:
+            ledger.append(Started(run=run))
+        except AlreadyRecordedError:
+            os.close(held)
+            attempt += 1
+        else:
+            return order, held
+
+
+def _order(settings: Settings, run: Run, here: Path) -> Order:
+    files = RunFiles(settings.runs / run.id)
+    env = {
+        "NIGHTLAB_RUN_ID": run.id,
+        "NIGHTLAB_RESULT_PATH": str(files.result),
+        "AUTORESEARCH_RECEIPT_PATH": str(files.receipt),
+        "AUTORESEARCH_PROGRESS_PATH": str(files.progress),
+        "AUTORESEARCH_SUMMARY_PATH": str(files.summary),
+    }
+    return Order(
+        run=run,
+        cwd=here,
+        run_dir=files.directory,
+        database=settings.database,
+        # Where the caller says himself where the summary goes, it goes there.
+        env={name: value for name, value in env.items() if name.startswith("NIGHTLAB") or name not in os.environ},
+        grace_s=settings.budget.grace_seconds,
+        metric=settings.metric,
+        root=settings.root,
+        editable=tuple(hash_files(settings.root, settings.editable)),
+        guarded=hash_files(settings.root, (*settings.editable, *settings.protected)),
+        echo=True,
+    )
+
+
+def _seed() -> int:
+    text = os.environ.get("AUTORESEARCH_SEED", str(FIRST_SEED))
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise UsageError(f"AUTORESEARCH_SEED is {text!r}, which is no whole number", hint="unset it") from exc
+
+
+def _working_files(settings: Settings) -> dict[str, str]:
+    paths = {path for glob in settings.editable for path in settings.root.glob(glob) if path.is_file()}
+    return {
+        path.relative_to(settings.root).as_posix(): path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted(paths)
+    }

@@ -1,0 +1,517 @@
+"""The lab at work: ask -> run -> judge -> tell. The rooms meet here, and decisions are taken nowhere else.
+
+One process at a time holds the loop lease and decides. Everything it knows is in the ledger, so it may be killed at
+any moment: the next one folds the same history and goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from random import Random
+from typing import Protocol
+
+from nightlab import decide
+from nightlab.config import Settings
+from nightlab.errors import (
+    AlreadyRecordedError,
+    BackendError,
+    BusyError,
+    DirtyTreeError,
+    LabError,
+    NightlabError,
+    ShadowError,
+)
+from nightlab.git import Git
+from nightlab.history import History
+from nightlab.ledger import Ledger
+from nightlab.runner.order import RunFiles, read_ended
+from nightlab.search.source import experiment_id, patch, shadowed, source_hash
+from nightlab.types import (
+    Backend,
+    Decision,
+    Ended,
+    Exhausted,
+    Experiment,
+    ExperimentId,
+    Files,
+    Idea,
+    Job,
+    Judged,
+    Lost,
+    NightBegan,
+    NightEnded,
+    NightId,
+    Noted,
+    Plan,
+    Proposed,
+    Recorded,
+    Run,
+    RunId,
+    Started,
+    Usage,
+    Verdict,
+)
+
+TRAILER = "Nightlab-Experiment"
+_POLL_SHARE, _POLL_MIN_S, _POLL_MAX_S = 0.02, 0.01, 0.25  # look again after 2 % of the youngest run's age
+
+
+class Proposer(Protocol):
+    """A source of ideas."""
+
+    def propose(self, history: History, base: ExperimentId, files: Files, rng: Random) -> Idea | Exhausted:
+        """One idea on top of `base`, whose editable files are `files`; never a source that `history` knows."""
+        ...
+
+
+class Listener(Protocol):
+    """Whoever shows the night to a person."""
+
+    def told(self, recorded: Recorded, history: History) -> None:
+        """An event was taken into `history`."""
+        ...
+
+    def tick(self, history: History) -> None:
+        """Time has passed; called some fifty times a second."""
+        ...
+
+
+class Silent:
+    """A listener that shows nothing."""
+
+    def told(self, recorded: Recorded, history: History) -> None: ...
+
+    def tick(self, history: History) -> None: ...
+
+
+@contextmanager
+def lease(settings: Settings) -> Iterator[None]:
+    """Hold the right to decide for this lab; the kernel gives it back however the holder ends.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    path = settings.results / "loop.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        if not _locked(file.fileno()):
+            file.seek(0)
+            raise BusyError(
+                f"another process ({file.read().strip() or 'unknown'}) runs this lab",
+                hint="watch it with `nightlab status`, or stop it first (Ctrl-C there)",
+            )
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        file.flush()
+        yield
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock, with some patience: `nightlab status` may hold it for a moment to see whether anybody does."""
+    for attempt in range(20):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05 if attempt < 19 else 0)
+        else:
+            return True
+    return False
+
+
+class Lab:
+    """A lab with its rooms: settings, memory, git, a way to run, a way to propose."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        git: Git,
+        backend: Backend,
+        proposer: Proposer,
+        *,
+        listener: Listener | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.git = git
+        self.backend = backend
+        self.proposer = proposer
+        self.listener = listener or Silent()
+        self.history = ledger.history()
+        self._clock = clock
+        self._sleep = sleep
+        self._jobs: dict[RunId, Job] = {}
+        self._exhausted: Exhausted | None = None
+
+    # --- beginning ------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Refuse to start from a tree that is not what the records would say.
+
+        Raises:
+            NoRepositoryError, DirtyTreeError, ShadowError, LabError
+        """
+        head = self.git.head()
+        listed = self.git.files(head)
+        editable = matching(listed, self.settings.editable)
+        if not editable:
+            raise LabError(
+                f"no committed file matches editable = {list(self.settings.editable)} in {self.settings.root}",
+                hint="commit the file to edit, or name it in nightlab.toml",
+            )
+        dirty = self.git.dirty((*editable, *matching(listed, self.settings.protected)))
+        if dirty:
+            raise DirtyTreeError(
+                f"uncommitted changes in {', '.join(dirty)}",
+                hint="commit them to start from them, `git stash` to start without them, "
+                "or `nightlab try` to run them as one experiment",
+            )
+        hidden = shadowed(_beside(listed, editable))
+        if hidden:
+            raise ShadowError(
+                f"{', '.join(hidden)} would hide Python's own module of that name from every run",
+                hint="rename the file",
+            )
+
+    def begin(self, *, ideas: int | None, hours: float | None, seed: int) -> bool:
+        """Go on with the unfinished night, or begin a new one from the committed source.
+
+        Returns:
+            Whether an unfinished night goes on (its own targets stay).
+        """
+        base = self.baseline()
+        night = self.history.night
+        chain = self.history.chain
+        if night is not None and night.ended is None:
+            if base in chain:
+                return True
+            self._tell(NightEnded(night=night.began.night, reason="the committed source changed"))
+        start = night.began.baseline if night is not None and base in chain else base
+        number = len(self.history.nights) + 1
+        name = NightId(f"{_stamp(self._clock())}-n{number}")
+        self._tell(NightBegan(night=name, seed=seed, ideas=ideas, hours=hours, baseline=start))
+        return False
+
+    def baseline(self) -> ExperimentId:
+        """The experiment of HEAD's own source, recorded if it is new."""
+        head = self.git.head()
+        files = self.files_of(head)
+        name = experiment_id(source_hash(files, self.settings.digest))
+        if name not in self.history.experiments:
+            idea = Idea(description="baseline", files=files, plan=Plan(emitter="baseline"), family="baseline")
+            self._record(idea, commit=head, parent=None, before={})
+        return name
+
+    def propose(self, idea: Idea, parent: Experiment) -> Experiment:
+        """Record an idea on top of `parent` as an experiment with a commit of its own.
+
+        Raises:
+            ShadowError: it brings a file that hides a module of Python's.
+            AlreadyRecordedError: the lab knows this very source.
+        """
+        before = self.files_of(parent.commit)
+        hidden = shadowed(sorted(set(idea.files) - set(before)))
+        if hidden:
+            raise ShadowError(f"the idea adds {', '.join(hidden)}, which would hide Python's own module")
+        changed = {path: text for path, text in idea.files.items() if before.get(path) != text}
+        tree = self.git.tree_with(parent.commit, changed)
+        name = experiment_id(source_hash(idea.files, self.settings.digest))
+        message = f"{idea.description}\n\n{idea.hypothesis}\n\n{TRAILER}: {name}\n"
+        commit = self.git.commit(tree, parent.commit, message)
+        return self._record(idea, commit=commit, parent=parent, before=before)
+
+    def take_working_tree(self, *, description: str, hypothesis: str, seeds: int) -> Experiment:
+        """Record the working tree's editable files as an idea on top of the champion's commit.
+
+        Raises:
+            LabError: the working tree has nothing to try, or the lab knows this very source.
+        """
+        head = self.git.head()
+        listed = self.git.files(head)
+        protected = self.git.dirty(matching(listed, self.settings.protected))
+        if protected:
+            raise DirtyTreeError(f"{', '.join(protected)} changed, but no experiment may", hint="git restore them")
+        files = self.working_files()
+        name = experiment_id(source_hash(files, self.settings.digest))
+        if name == self.baseline() or name in self.history.experiments:
+            raise LabError(
+                f"this very source is {name} already: {self.history.state(name).experiment.description}",
+                hint=f"`nightlab show {name}` says how it did",
+            )
+        parent = self.history.state(self.history.champion or self.baseline()).experiment
+        plan = Plan(emitter=decide.TRY, seeds=max(seeds, 1))
+        text = description or f"working tree of {self.git.branch()}"
+        return self.propose(Idea(description=text, hypothesis=hypothesis, files=files, plan=plan), parent)
+
+    def working_files(self) -> dict[str, str]:
+        """Editable files as they lie in the working tree, tracked or not."""
+        found = {}
+        for glob in self.settings.editable:
+            for path in sorted(self.settings.root.glob(glob)):
+                if path.is_file():
+                    try:
+                        found[path.relative_to(self.settings.root).as_posix()] = path.read_text(encoding="utf-8")
+                    except UnicodeDecodeError as exc:
+                        raise LabError(f"{path} is no UTF-8 text", hint="take it out of `editable`") from exc
+        return found
+
+    def wait_for_verdicts(self) -> None:
+        """Look on while another process works, until every idea open now is decided."""
+        waiting = {s.experiment.id for s in self.history.experiments.values() if s.is_open}
+        while any(self.history.state(name).is_open for name in waiting):
+            self._fold_news()
+            self.listener.tick(self.history)
+            self._sleep(_POLL_MAX_S)
+
+    def _record(self, idea: Idea, *, commit: str, parent: Experiment | None, before: Files) -> Experiment:
+        digest = source_hash(idea.files, self.settings.digest)
+        experiment = Experiment(
+            id=experiment_id(digest),
+            source_hash=digest,
+            commit=commit,
+            parent_commit=parent.commit if parent else self.git.parent(commit),
+            parent=parent.id if parent else None,
+            description=idea.description,
+            patch=patch(before, idea.files),
+            plan=idea.plan,
+            hypothesis=idea.hypothesis,
+            family=idea.family,
+            tags=idea.tags,
+            changes=idea.changes,
+        )
+        self.git.keep(experiment.id, commit)
+        self._tell(Proposed(experiment=experiment))
+        return experiment
+
+    def files_of(self, commit: str) -> dict[str, str]:
+        """Editable files of a commit.
+
+        Raises:
+            LabError: one of them is no UTF-8 text.
+        """
+        found = {}
+        for path in matching(self.git.files(commit), self.settings.editable):
+            try:
+                found[path] = self.git.read(commit, path).decode("utf-8")
+            except UnicodeDecodeError as exc:
+                raise LabError(
+                    f"{path} is no UTF-8 text, so it cannot be edited", hint="take it out of `editable`"
+                ) from exc
+        return found
+
+    # --- the night ------------------------------------------------------------------------------------------
+
+    def run_night(self) -> decide.Done:
+        """Work until the night is over. On KeyboardInterrupt the runs under way are ended and recorded first."""
+        try:
+            while True:
+                self._take_in()
+                self._judge_news()
+                done = self._fill()
+                if done is not None:
+                    return self._finish(done)
+                self.listener.tick(self.history)
+                self._sleep(self._pause())
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+
+    def _pause(self) -> float:
+        """Seconds until the next look: often while runs are short, seldom while they are long."""
+        now = self._clock()
+        youngest = min((now - state.started_at for state in self.history.running.values()), default=0.0)
+        return min(max(_POLL_SHARE * youngest, _POLL_MIN_S), _POLL_MAX_S)
+
+    def _fill(self) -> decide.Done | None:
+        """Start runs until every place is taken or there is nothing to start."""
+        while (slot := self._free_slot()) is not None:
+            self._judge_news()  # recording takes in what others wrote, and no step is right before all news are judged
+            step = decide.next_step(
+                self.history, self.settings, now=self._clock(), exhausted=self._exhausted is not None
+            )
+            if isinstance(step, decide.Done):
+                return step
+            if isinstance(step, decide.Wait):
+                return None
+            if isinstance(step, decide.Propose):
+                self._ask()
+            else:
+                self._execute(step, slot)
+        return None
+
+    def _ask(self) -> None:
+        """Ask the search for one idea and record it."""
+        night, champion = self.history.night, self.history.champion
+        assert night is not None
+        assert champion is not None
+        base = self.history.state(champion).experiment
+        # A fresh generator for each proposal: what is proposed depends on the night's seed and the ledger only.
+        rng = Random(f"{night.began.seed}:{decide.ideas_tried(self.history)}")
+        answer = self.proposer.propose(self.history, base.id, self.files_of(base.commit), rng)
+        if isinstance(answer, Exhausted):
+            self._exhausted = answer
+            self._tell(Noted(topic="exhausted", text=answer.reason))
+        else:
+            self.propose(answer, base)
+
+    def _execute(self, step: decide.Execute, slot: int) -> None:
+        experiment = self.history.state(step.experiment).experiment
+        run = self._new_run(step, slot, experiment)
+        try:
+            self._write_patch(run.id, experiment)
+            self._jobs[run.id] = self.backend.start(run, experiment.commit)
+        except NightlabError as exc:
+            lost = Lost(reason=f"could not be started: {exc.args[0]}")
+            self._tell(Ended(run=run.id, outcome=lost, usage=Usage(wall_s=0.0, cpu_s=0.0)))
+            if not isinstance(exc, BackendError):  # the lab itself is amiss: no other run would fare better
+                raise
+
+    def _write_patch(self, run: RunId, experiment: Experiment) -> None:
+        path = RunFiles(self.settings.runs / run).patch
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(experiment.patch, encoding="utf-8")
+        except OSError as exc:
+            raise BackendError(f"{path} cannot be written: {exc.strerror}", hint="free some disk space") from exc
+
+    def _new_run(self, step: decide.Execute, slot: int, experiment: Experiment) -> Run:
+        """Record the run as started under an identity that no other run has."""
+        night = self.history.night
+        stem = f"{_stamp(self._clock())}-{experiment.commit[:7]}"
+        attempt = 1
+        while True:
+            run = Run(
+                id=RunId(stem if attempt == 1 else f"{stem}-{attempt}"),
+                experiment=experiment.id,
+                seed=step.seed,
+                purpose=step.purpose,
+                slot=slot,
+                limit_s=60 * self.settings.budget.timeout_minutes,
+                command=self.settings.argv,
+                environment=self.backend.environment(slot),
+                night=night.began.night if night else None,
+            )
+            try:
+                self._tell(Started(run=run))
+            except AlreadyRecordedError:
+                attempt += 1
+            else:
+                return run
+
+    def _free_slot(self) -> int | None:
+        taken = {state.run.slot for state in self.history.running.values()}
+        return next((slot for slot in range(len(self.backend.places)) if slot not in taken), None)
+
+    def _judge_news(self) -> None:
+        while names := decide.due(self.history):  # a new champion makes other ideas due again
+            verdict = decide.judge(self.history, self.settings, names[0])
+            self._tell(Judged(verdict=verdict))
+            if verdict.decision is Decision.KEEP:
+                self.sync_branch()
+
+    def _finish(self, done: decide.Done) -> decide.Done:
+        night = self.history.night
+        assert night is not None
+        self._stop()
+        self.sync_branch()
+        reason = self._exhausted.reason if self._exhausted and not done.failed else done.reason
+        self._tell(NightEnded(night=night.began.night, reason=reason))
+        return decide.Done(reason, failed=done.failed)
+
+    def _stop(self) -> None:
+        """End the runs of this process and wait for their endings."""
+        for job in self._jobs.values():
+            job.cancel("stopped by the operator")
+        while any(not job.poll() for job in self._jobs.values()):
+            self._sleep(_POLL_MIN_S)
+        self._take_in()
+
+    # --- memory ---------------------------------------------------------------------------------------------
+
+    def _tell(self, event: Proposed | Started | Ended | Judged | NightBegan | NightEnded | Noted) -> None:
+        self.ledger.append(event)
+        self._fold_news()  # and no reaping: a run just recorded as started has no watcher yet
+
+    def _take_in(self) -> None:
+        """Fold what is new in the ledger, whoever wrote it, and give up runs that nobody watches any more."""
+        for job in self._jobs.values():
+            job.poll()
+        self._fold_news()
+        for name in [n for n in self.history.running if not self.backend.is_alive(n)]:
+            # The ending may have been written between our look at the ledger and our look at its writer.
+            self._fold_news()
+            if name in self.history.running:
+                self.backend.clear(name)
+                self._lose(name)
+
+    def _fold_news(self) -> None:
+        for recorded in self.ledger.since(self.history.seq):
+            self.history.apply(recorded)
+            self.listener.told(recorded, self.history)
+        for name in [n for n, job in self._jobs.items() if n not in self.history.running and job.poll()]:
+            del self._jobs[name]
+
+    def _lose(self, name: RunId) -> None:
+        """Record the ending of a run that nobody watches: the one its supervisor left in its directory, or none."""
+        wall = self._clock() - self.history.runs[name].started_at
+        lost = Lost(reason="its supervisor was gone before it had recorded an ending")
+        ended = Ended(run=name, outcome=lost, usage=Usage(wall_s=max(wall, 0.0), cpu_s=0.0))
+        with suppress(BackendError):  # a damaged file says nothing: then it is lost
+            ended = read_ended(RunFiles(self.settings.runs / name)) or ended
+        with suppress(AlreadyRecordedError):  # a supervisor thought dead was quicker: its record stands
+            self.ledger.append(ended)
+        self._fold_news()
+
+    # --- promotions -----------------------------------------------------------------------------------------
+
+    def sync_branch(self) -> None:
+        """Bring the branch of promotions up to date: one commit for each, in order; what is there stays."""
+        chain = self.history.chain
+        if len(chain) < 2:
+            return
+        ref = f"refs/heads/{self.branch()}"
+        while True:
+            old = self.git.resolve(ref)
+            tip = old or self.history.state(chain[0]).experiment.commit
+            done = self.git.trailers(tip, TRAILER)
+            for verdict in self._promotions(chain):
+                if verdict.experiment not in done:
+                    tip = self._promotion_commit(tip, verdict)
+            if tip == old or self.git.move(ref, tip, old):
+                return
+
+    def branch(self) -> str:
+        """Where promotions go: never onto a branch that somebody has checked out."""
+        return self.git.free_branch(self.settings.branch)
+
+    def _promotions(self, chain: list[ExperimentId]) -> list[Verdict]:
+        return [v for v in self.history.promotions if v.experiment in chain[1:]]
+
+    def _promotion_commit(self, tip: str, verdict: Verdict) -> str:
+        experiment = self.history.state(verdict.experiment).experiment
+        tree = self.git.tree_with(tip, self.files_of(experiment.commit))
+        message = f"{experiment.description}\n\n{verdict.because}\n\n{TRAILER}: {experiment.id}\n"
+        return self.git.commit(tree, tip, message)
+
+
+def matching(paths: tuple[str, ...], globs: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `paths` that one of `globs` names."""
+    return tuple(path for path in paths if any(fnmatch(path, glob) for glob in globs))
+
+
+def _beside(listed: tuple[str, ...], editable: tuple[str, ...]) -> tuple[str, ...]:
+    """Files in the top directory or in one that holds an editable file: those that a run may import by name."""
+    places = {"", *(path.rpartition("/")[0] for path in editable)}
+    return tuple(path for path in listed if path.rpartition("/")[0] in places)
+
+
+def _stamp(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
