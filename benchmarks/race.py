@@ -179,7 +179,8 @@ def race(night: Night, settings: JudgeSettings) -> Played:
         while verdict.decision is Decision.RETEST and not night.over:
             side = verdict.replicate or arm
             other = chain[-1] if side == arm else arm
-            rows.append(night.run(side, next_seed(side, other, rows, SEEDS)))
+            own, theirs = (frozenset(row.seed for row in rows if row.arm == a) for a in (side, other))
+            rows.append(night.run(side, next_seed(own, theirs, lambda k: SEEDS[k])))
             steps += 1
             verdict = judge(arm, chain[-1], rows, settings, steps)
         replicates += steps

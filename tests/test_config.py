@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nightlab.config import (
     CONFIG_NAME,
+    LARGEST,
     BudgetSettings,
     JudgeSettings,
     MetricSettings,
@@ -68,7 +69,7 @@ def flat(settings: Settings) -> dict[str, object]:
         value = getattr(settings, field.name)
         if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings):
             found |= {f"{field.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
-        elif field.name != "root":
+        elif field.name not in ("root", "pinned"):  # where the lab is and what it holds, nothing that one may set
             found[field.name] = value
     return found
 
@@ -263,10 +264,18 @@ def test_no_number_is_no_metric(value: float) -> None:
     assert MetricSettings(name="loss").reject(value) == f"loss is {value}, which is no finite number"
 
 
-@given(value=st.floats(allow_nan=False, allow_infinity=False))
+@given(value=st.floats(-LARGEST, LARGEST))
 def test_without_bounds_every_number_is_believed(value: float) -> None:
-    """A lab that sets no bounds takes any finite value, zero and negative ones included."""
+    """A lab that sets no bounds takes any value, zero and negative ones included."""
     assert MetricSettings(low=None, high=None).reject(value) is None
+
+
+@pytest.mark.parametrize("value", [1e101, -1.7e308])
+def test_numbers_that_nobody_can_square_are_refused(value: float) -> None:
+    """A value whose square is no number any more cannot be judged."""
+    said = MetricSettings(name="loss", low=None, high=None).reject(value)
+    assert said is not None
+    assert "too large" in said
 
 
 @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6), value=st.floats(allow_nan=False, allow_infinity=False))

@@ -21,6 +21,7 @@ from nightlab.errors import ConfigError, NoRepositoryError
 from nightlab.types import Direction
 
 CONFIG_NAME = "nightlab.toml"
+LARGEST = 1e100  # squares of metrics must be finite too
 KNOWN_BOUNDS = {"val_bpb": (0.01, 100.0)}  # bits per byte: a uniform guess costs 8, and text is never free
 
 
@@ -38,6 +39,8 @@ class MetricSettings:
         """Why `value` cannot be this metric, or None when it can."""
         if not math.isfinite(value):
             return f"{self.name} is {value}, which is no finite number"
+        if abs(value) > LARGEST:
+            return f"{self.name} is {value:g}, which is too large to reckon with"
         if self.low is not None and value <= self.low:
             return f"{self.name} is {value:g}, but this lab believes only values above {self.low:g}"
         if self.high is not None and value >= self.high:
@@ -79,6 +82,7 @@ class Settings:
     metric: MetricSettings = field(default_factory=MetricSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
+    pinned: tuple[str, ...] = ()  # "path digest" of the protected files, where the caller has looked at them
 
     @property
     def results(self) -> Path:
@@ -109,6 +113,7 @@ class Settings:
             self.metric.name,
             self.metric.direction,
             *sorted(f"{k}={v}" for k, v in self.env.items()),
+            *self.pinned,
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

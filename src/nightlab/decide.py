@@ -29,6 +29,7 @@ from nightlab.types import (
 TRY = "try"  # the emitter of ideas that a person or an agent brought as source
 FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
 FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
+MAX_LOST_IN_A_ROW = 9  # lost runs of any experiment, one after another, before the lab gives the night up
 MAX_LOST = 3  # runs of one experiment lost in a row before the lab gives it up
 
 
@@ -200,6 +201,8 @@ def next_step(history: History, settings: Settings, *, now: float, exhausted: bo
     assert night is not None
     champion = history.champion
     assert champion is not None
+    if _is_sick(history):
+        return Done(f"the last {MAX_LOST_IN_A_ROW} runs were all lost, so the machine needs a look", failed=True)
     baseline = _baseline_step(history, settings, champion)
     if baseline is not None:
         return baseline
@@ -261,6 +264,24 @@ def _idea_step(history: History, state: ExperimentState, champion: ExperimentId)
 def _seeds(state: ExperimentState) -> frozenset[int]:
     """Seeds that an experiment has used, or is using, while steering; those of lost runs are free again."""
     return frozenset(r.run.seed for r in _steering(state) if r.outcome is None or _is_settled(r))
+
+
+def _is_sick(history: History) -> bool:
+    """Whether run after run of this night was lost, whatever it was."""
+    night = history.night
+    assert night is not None
+    lost = 0
+    for state in reversed(history.runs.values()):
+        if state.outcome is None:
+            continue
+        if not isinstance(state.outcome, Lost) or state.run.night != night.began.night:
+            return False
+        if state.run.purpose is Purpose.FINAL:
+            return False  # what the night has found is not given up for want of a headline
+        lost += 1
+        if lost == MAX_LOST_IN_A_ROW:
+            return True
+    return False
 
 
 def _gave_up(history: History, state: ExperimentState) -> bool:

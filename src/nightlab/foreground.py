@@ -19,11 +19,10 @@ from nightlab.decide import FIRST_SEED
 from nightlab.errors import AlreadyRecordedError, UsageError
 from nightlab.git import Git
 from nightlab.ledger import Ledger
-from nightlab.loop import matching
 from nightlab.runner import lock, machine
-from nightlab.runner.hashes import hash_files
+from nightlab.runner.hashes import hash_files, matching
 from nightlab.runner.order import Order, RunFiles
-from nightlab.runner.workspace import lab_environment
+from nightlab.runner.workspace import lab_environment, pinned
 from nightlab.search.source import experiment_id, patch, source_hash
 from nightlab.types import Experiment, ExperimentId, Plan, Proposed, Purpose, Run, RunId, Started
 
@@ -42,8 +41,8 @@ def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float
         NightlabError: the lab cannot record it; then nothing was run.
     """
     # A command of another wording is another experiment: its number says nothing of the lab's own command.
-    settings = replace(settings, command=shlex.join(words))
     git = Git(settings.root)
+    settings = pinned(replace(settings, command=shlex.join(words)), git)
     with Ledger.open(settings.database) as ledger:
         experiment = _experiment(settings, git, ledger)
         order, held = _started(settings, ledger, experiment, words, limit_s)
@@ -118,6 +117,7 @@ def _order(settings: Settings, run: Run, here: Path) -> Order:
     files = RunFiles(settings.runs / run.id)
     env = {
         "NIGHTLAB_RUN_ID": run.id,
+        "AUTORESEARCH_SEED": str(run.seed),
         "NIGHTLAB_RESULT_PATH": str(files.result),
         "AUTORESEARCH_RECEIPT_PATH": str(files.receipt),
         "AUTORESEARCH_PROGRESS_PATH": str(files.progress),

@@ -87,6 +87,15 @@ class Git:
         listed = self._run("ls-tree", "-r", "-z", "--name-only", commit)
         return tuple(path for path in listed.split("\0") if path)
 
+    def blobs(self, commit: str) -> dict[str, str]:
+        """Path -> object id of every regular file of `commit` below the lab's root; links are left out."""
+        found = {}
+        for entry in self._run("ls-tree", "-r", "-z", commit).split("\0"):
+            if entry.startswith("100"):
+                facts, _, path = entry.partition("\t")
+                found[path] = facts.split(" ")[2]
+        return found
+
     def read(self, commit: str, path: str) -> bytes:
         """Bytes of one file of `commit`."""
         return self._run("cat-file", "blob", f"{commit}:{self.prefix}{path}").encode("utf-8", "surrogateescape")
@@ -110,14 +119,20 @@ class Git:
                 return where
         return None
 
+    def free_branch(self, branch: str) -> str:
+        """`branch`, with as many -lab behind it as make a branch that is checked out nowhere."""
+        while self.worktree_of(branch):
+            branch += "-lab"
+        return branch
+
     # --- objects --------------------------------------------------------------------------------------------
 
-    def tree_with(self, base: str, files: Mapping[str, str]) -> str:
-        """Tree object of commit `base` with `files` put in its place."""
+    def tree_with(self, base: str, files: Mapping[str, str], removed: Sequence[str] = ()) -> str:
+        """Tree object of commit `base` with `files` put in its place and `removed` taken out."""
         with tempfile.TemporaryDirectory(prefix="nightlab-index-") as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._run("read-tree", base, env=index)
-            entries = []
+            entries = [f"0 {'0' * len(self.head())}\t{self.prefix}{path}\0" for path in removed]
             for path, text in files.items():
                 blob = self._run("hash-object", "-w", "--stdin", stdin=text.encode()).strip()
                 mode = self._mode(base, path)

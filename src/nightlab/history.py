@@ -155,13 +155,24 @@ class History:
     @property
     def champion(self) -> ExperimentId | None:
         """The proven champion of the latest night: its last promotion, else its baseline."""
+        chain = self.chain
+        return chain[-1] if chain else None
+
+    @property
+    def chain(self) -> list[ExperimentId]:
+        """The latest night's baseline and every champion after it."""
         if self.night is None:
-            return None
-        here = self.night.began.baseline
+            return []
+        baseline = self.night.began.baseline
+        return [baseline, *(verdict.experiment for verdict in self.steps(baseline))]
+
+    def steps(self, baseline: ExperimentId) -> list[Verdict]:
+        """The promotions that lead from a baseline to its champion."""
+        steps: list[Verdict] = []
         for verdict in self.promotions:
-            if verdict.champion == here:
-                here = verdict.experiment
-        return here
+            if verdict.champion == (steps[-1].experiment if steps else baseline):
+                steps.append(verdict)
+        return steps
 
     def state(self, experiment: ExperimentId) -> ExperimentState:
         return self.experiments[experiment]

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from random import Random
 from typing import Protocol
 
@@ -30,6 +29,7 @@ from nightlab.errors import (
 from nightlab.git import Git
 from nightlab.history import History
 from nightlab.ledger import Ledger
+from nightlab.runner.hashes import matching
 from nightlab.runner.order import RunFiles, read_ended
 from nightlab.search.source import experiment_id, patch, shadowed, source_hash
 from nightlab.types import (
@@ -59,6 +59,7 @@ from nightlab.types import (
 )
 
 TRAILER = "Nightlab-Experiment"
+MAX_REFUSED = 20  # unusable proposals in one sitting before the search is said to be exhausted
 _POLL_SHARE, _POLL_MIN_S, _POLL_MAX_S = 0.02, 0.01, 0.25  # look again after 2 % of the youngest run's age
 
 
@@ -150,6 +151,7 @@ class Lab:
         self._sleep = sleep
         self._jobs: dict[RunId, Job] = {}
         self._exhausted: Exhausted | None = None
+        self._refused = 0
 
     # --- beginning ------------------------------------------------------------------------------------------
 
@@ -173,6 +175,12 @@ class Lab:
                 f"uncommitted changes in {', '.join(dirty)}",
                 hint="commit them to start from them, `git stash` to start without them, "
                 "or `nightlab try` to run them as one experiment",
+            )
+        links = sorted(set(editable) - set(self.git.blobs(head)))
+        if links:
+            raise LabError(
+                f"{', '.join(links)} is a link, and what it points to would be edited for everybody",
+                hint="name the file itself in `editable`",
             )
         hidden = shadowed(_beside(listed, editable))
         if hidden:
@@ -222,7 +230,7 @@ class Lab:
         if hidden:
             raise ShadowError(f"the idea adds {', '.join(hidden)}, which would hide Python's own module")
         changed = {path: text for path, text in idea.files.items() if before.get(path) != text}
-        tree = self.git.tree_with(parent.commit, changed)
+        tree = self.git.tree_with(parent.commit, changed, removed=sorted(set(before) - set(idea.files)))
         name = experiment_id(source_hash(idea.files, self.settings.digest))
         message = f"{idea.description}\n\n{idea.hypothesis}\n\n{TRAILER}: {name}\n"
         commit = self.git.commit(tree, parent.commit, message)
@@ -354,13 +362,19 @@ class Lab:
         assert champion is not None
         base = self.history.state(champion).experiment
         # A fresh generator for each proposal: what is proposed depends on the night's seed and the ledger only.
-        rng = Random(f"{night.began.seed}:{decide.ideas_tried(self.history)}")
+        rng = Random(f"{night.began.seed}:{decide.ideas_tried(self.history) + self._refused}")
         answer = self.proposer.propose(self.history, base.id, self.files_of(base.commit), rng)
         if isinstance(answer, Exhausted):
             self._exhausted = answer
             self._tell(Noted(topic="exhausted", text=answer.reason))
-        else:
+            return
+        try:
             self.propose(answer, base)
+        except (AlreadyRecordedError, ShadowError) as exc:
+            self._refused += 1
+            self._tell(Noted(topic="refused", text=f"{answer.description}: {exc.args[0]}"))
+            if self._refused >= MAX_REFUSED:
+                self._exhausted = Exhausted(reason=f"{MAX_REFUSED} proposals in this night could not be used")
 
     def _execute(self, step: decide.Execute, slot: int) -> None:
         experiment = self.history.state(step.experiment).experiment
@@ -497,14 +511,10 @@ class Lab:
 
     def _promotion_commit(self, tip: str, verdict: Verdict) -> str:
         experiment = self.history.state(verdict.experiment).experiment
-        tree = self.git.tree_with(tip, self.files_of(experiment.commit))
+        files = self.files_of(experiment.commit)
+        tree = self.git.tree_with(tip, files, removed=sorted(set(self.files_of(tip)) - set(files)))
         message = f"{experiment.description}\n\n{verdict.because}\n\n{TRAILER}: {experiment.id}\n"
         return self.git.commit(tree, tip, message)
-
-
-def matching(paths: tuple[str, ...], globs: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `paths` that one of `globs` names."""
-    return tuple(path for path in paths if any(fnmatch(path, glob) for glob in globs))
 
 
 def _beside(listed: tuple[str, ...], editable: tuple[str, ...]) -> tuple[str, ...]:

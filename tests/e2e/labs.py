@@ -74,7 +74,7 @@ class UserLab:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "nightlab", *words]
+    return [sys.executable, "-P", "-m", "nightlab", *words]
 
 
 def environment() -> dict[str, str]:

@@ -59,7 +59,7 @@ def test_gpus_are_counted_as_far_as_we_may_see_them(
 
 
 def test_facts_come_from_the_labs_environment(tmp_path: Path) -> None:
-    """Versions are read from names of directories, of a short list of packages, and nothing is imported."""
+    """Versions are read from names of directories, of a short list of packages."""
     site = tmp_path / "lib" / "python3.12" / "site-packages"
     for info in ("torch-2.9.1+cu128.dist-info", "numpy-2.3.0.dist-info", "secret_plugin-1.0.dist-info"):
         (site / info).mkdir(parents=True)
@@ -70,4 +70,3 @@ def test_facts_come_from_the_labs_environment(tmp_path: Path) -> None:
     assert "cores" in facts.machine
     assert machine.has_package(tmp_path, "torch")
     assert not machine.has_package(tmp_path, "jax")
-    assert "torch" not in sys.modules

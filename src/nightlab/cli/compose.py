@@ -36,12 +36,12 @@ def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[L
     from nightlab.ledger import Ledger
     from nightlab.loop import Lab
     from nightlab.runner.local import LocalBackend
-    from nightlab.runner.workspace import sweep
+    from nightlab.runner.workspace import pinned, sweep
     from nightlab.search.propose import Proposer as BuiltinProposer
 
     git = Git(settings.root)
-    git.head()
     git.ignore(IGNORED)
+    settings = pinned(settings, git)
     backend = LocalBackend(settings, git)
     on_gpu = backend.places[0].startswith("cuda")
     with Ledger.open(settings.database) as ledger:

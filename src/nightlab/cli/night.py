@@ -140,7 +140,7 @@ def _start_in_background(settings: Settings) -> None:
 
     with (settings.results / "background.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "nightlab", "run", "--lab", str(settings.root), "--runs", "0"],
+            [sys.executable, "-P", "-m", "nightlab", "run", "--lab", str(settings.root), "--runs", "0"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -323,7 +323,7 @@ def _patch(settings: Settings, before: Experiment | None, after: Experiment) -> 
 
 def _patch_by_git(settings: Settings, before: str, after: str) -> str:
     from nightlab.git import Git
-    from nightlab.loop import matching
+    from nightlab.runner.hashes import matching
     from nightlab.search.source import patch
 
     git = Git(settings.root)

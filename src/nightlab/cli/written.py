@@ -6,7 +6,6 @@ import platform
 import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from pathlib import Path
 
 from nightlab.cli.compose import IGNORED
@@ -35,6 +34,8 @@ from nightlab.ledger import mirrors as files
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.ledger.records import CRASH, SHORT, Record, lineage_roots, records
 from nightlab.ledger.surface import ExperimentRow
+from nightlab.runner.hashes import matching
+from nightlab.runner.workspace import pinned
 from nightlab.search.novelty import Words
 from nightlab.search.source import experiment_id, patch, source_hash
 from nightlab.types import (
@@ -107,6 +108,7 @@ def write_down(settings: Settings, written: Written, *, archive: bool, now: floa
         LedgerError: the disk refuses; says whether the run is recorded.
     """
     git, mirrors = Git(settings.root), Mirrors(settings.root)
+    settings = pinned(settings, git)
     tree = _tree(git, settings)
     if written.status == CRASH:
         left = read_crash(written.error, written.log)
@@ -155,7 +157,7 @@ def _tree(git: Git, settings: Settings) -> Tree:
 
 
 def _committed(git: Git, globs: tuple[str, ...], commit: str) -> dict[str, str]:
-    paths = [p for p in git.files(commit) if any(fnmatch(p, glob) for glob in globs)]
+    paths = matching(git.files(commit), globs)
     return {path: _text(path, git.read(commit, path)) for path in paths}
 
 

@@ -37,6 +37,12 @@ def hash_files(root: Path, patterns: Iterable[str]) -> dict[str, str]:
     return {path: digest for path, digest in digests if digest is not None}
 
 
+def matching(paths: Iterable[str], patterns: Iterable[str]) -> tuple[str, ...]:
+    """Those of `paths` that any of `patterns` names, by the rules of `hash_files`."""
+    wanted = [_compile(pattern) for pattern in patterns]
+    return tuple(path for path in paths if any(pattern.fullmatch(path) for pattern in wanted))
+
+
 def changed(root: Path, before: Mapping[str, str]) -> tuple[str, ...]:
     """Those paths of `before` that now have other content, or none."""
     return tuple(path for path, digest in sorted(before.items()) if hash_file(root, path) != digest)

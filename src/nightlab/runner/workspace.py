@@ -13,17 +13,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from nightlab.config import Settings
 from nightlab.errors import BackendError, ConfigError
 from nightlab.git import Git
 from nightlab.runner.files import remove_tree
+from nightlab.runner.hashes import matching
 from nightlab.runner.order import RunFiles
 from nightlab.runner.tree import RUN_VARIABLE
 from nightlab.types import Run, RunId
 
 _YOUNG_S = 600.0  # a workspace this new may belong to a run that is just being started
+
+
+def pinned(settings: Settings, git: Git) -> Settings:
+    """The settings with the committed protected files counted in: under another prepare.py nothing is comparable."""
+    blobs = git.blobs(git.head())
+    return replace(settings, pinned=tuple(f"{path} {blobs[path]}" for path in matching(blobs, settings.protected)))
 
 
 def make(git: Git, tree: str, run_id: RunId, settings: Settings) -> Path:
