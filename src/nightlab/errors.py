@@ -69,7 +69,7 @@ class LedgerError(NightlabError):
 
 
 class AlreadyRecordedError(LedgerError):
-    pass
+    exit_code = 2  # at the command line: an idea that the lab has had
 
 
 class LedgerUnreadableError(LedgerError):

@@ -148,8 +148,7 @@ def _seed() -> int:
 
 
 def _working_files(settings: Settings) -> dict[str, str]:
-    paths = {path for glob in settings.editable for path in settings.root.glob(glob) if path.is_file()}
     return {
-        path.relative_to(settings.root).as_posix(): path.read_text(encoding="utf-8", errors="replace")
-        for path in sorted(paths)
+        path: (settings.root / path).read_text(encoding="utf-8", errors="replace")
+        for path in hash_files(settings.root, settings.editable)
     }

@@ -29,7 +29,7 @@ from nightlab.errors import (
 from nightlab.git import Git
 from nightlab.history import History
 from nightlab.ledger import Ledger
-from nightlab.runner.hashes import matching
+from nightlab.runner.hashes import hash_files, matching
 from nightlab.runner.order import RunFiles, read_ended
 from nightlab.search.source import experiment_id, patch, shadowed, source_hash
 from nightlab.types import (
@@ -195,6 +195,7 @@ class Lab:
         Returns:
             Whether an unfinished night goes on (its own targets stay).
         """
+        self._fold_news()  # another process may have worked here since this lab was opened
         base = self.baseline()
         night = self.history.night
         chain = self.history.chain
@@ -239,8 +240,11 @@ class Lab:
     def take_working_tree(self, *, description: str, hypothesis: str, seeds: int) -> Experiment:
         """Record the working tree's editable files as an idea on top of the champion's commit.
 
+        Untouched committed source is the baseline, and is given as such.
+
         Raises:
-            LabError: the working tree has nothing to try, or the lab knows this very source.
+            DirtyTreeError: a protected file was changed.
+            AlreadyRecordedError: the lab knows this very source.
         """
         head = self.git.head()
         listed = self.git.files(head)
@@ -249,8 +253,10 @@ class Lab:
             raise DirtyTreeError(f"{', '.join(protected)} changed, but no experiment may", hint="git restore them")
         files = self.working_files()
         name = experiment_id(source_hash(files, self.settings.digest))
-        if name == self.baseline() or name in self.history.experiments:
-            raise LabError(
+        if name == self.baseline():
+            return self.history.state(name).experiment
+        if name in self.history.experiments:
+            raise AlreadyRecordedError(
                 f"this very source is {name} already: {self.history.state(name).experiment.description}",
                 hint=f"`nightlab show {name}` says how it did",
             )
@@ -262,13 +268,11 @@ class Lab:
     def working_files(self) -> dict[str, str]:
         """Editable files as they lie in the working tree, tracked or not."""
         found = {}
-        for glob in self.settings.editable:
-            for path in sorted(self.settings.root.glob(glob)):
-                if path.is_file():
-                    try:
-                        found[path.relative_to(self.settings.root).as_posix()] = path.read_text(encoding="utf-8")
-                    except UnicodeDecodeError as exc:
-                        raise LabError(f"{path} is no UTF-8 text", hint="take it out of `editable`") from exc
+        for path in hash_files(self.settings.root, self.settings.editable):
+            try:
+                found[path] = (self.settings.root / path).read_text(encoding="utf-8")
+            except UnicodeDecodeError as exc:
+                raise LabError(f"{path} is no UTF-8 text", hint="take it out of `editable`") from exc
         return found
 
     def wait_for_verdicts(self) -> None:

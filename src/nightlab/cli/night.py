@@ -41,8 +41,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     trial.add_argument("--description", default="", metavar="TEXT", help="what the edit does, in one line")
     trial.add_argument("--hypothesis", default="", metavar="TEXT", help="why it should help")
     trial.add_argument("--seeds", type=_count, default=1, metavar="N", help="runs before the first verdict (default 1)")
-    trial.add_argument("--no-wait", action="store_true", help="start it and return; `nightlab status` shows the rest")
+    trial.add_argument("--no-wait", action="store_true", help="start it and return; `nightlab wait` joins it again")
     trial.set_defaults(handler=cmd_try)
+
+    wait = commands.add_parser("wait", help="see every recorded idea to its verdict", description=_WAIT)
+    add_lab_option(wait)
+    wait.set_defaults(handler=cmd_wait)
 
 
 def cmd_run(args: argparse.Namespace) -> int:
@@ -122,6 +126,24 @@ def cmd_try(args: argparse.Namespace) -> int:
         return screen.verdict(lab, experiment)
 
 
+def cmd_wait(args: argparse.Namespace) -> int:
+    """Work until no idea is open, or look on while another process does."""
+    from nightlab.cli.screen import Screen
+
+    settings = settings_of(args.lab)
+    with Screen(settings) as screen, open_lab(settings, screen) as lab:
+        if not any(state.is_open for state in lab.history.experiments.values()):
+            print("nothing is open", file=sys.stderr)
+            return 0
+        try:
+            with _stoppable():
+                _see_through(lab, settings)
+        except KeyboardInterrupt:
+            screen.stopped(lab)
+            return 130
+    return 0
+
+
 def _see_through(lab: Lab, settings: Settings) -> None:
     """Work until every open idea is decided, or wait for the process that works on this lab already."""
     from nightlab.errors import BusyError
@@ -140,7 +162,7 @@ def _start_in_background(settings: Settings) -> None:
 
     with (settings.results / "background.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "nightlab", "run", "--lab", str(settings.root), "--runs", "0"],
+            [sys.executable, "-P", "-m", "nightlab", "wait", "--lab", str(settings.root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -178,4 +200,5 @@ Make a lab with the shipped benchmark in DIR and work one small night on it: `ni
 
 Trains a small language model for real, on the CPU if there is no GPU. Again with the same DIR: goes on there.
 """
+_WAIT = "Run what recorded ideas still need, or look on while another process does, until each has its verdict."
 _TRY = "Run the working tree's editable files as one experiment and judge it against the champion."
