@@ -8,7 +8,11 @@ A *case* is a run that changes at most three things from the best configuration 
 gets an equal share of the case. It pays if it beats that best value (logs of numbers) or was kept (logs in words).
 Logs differ in how easily anything pays, from 1 to 90 %, so a cell (kind x way) is described by how far it shifts the
 log-odds of its logs' own rates. Shifts are shrunk towards 0 by a normal prior whose spread maximises the marginal
-likelihood over all cells. Nothing is set by hand.
+likelihood over all cells.
+
+How far a change moves the metric, for better or worse, is told apart from whether it pays: the *reach* of a kind is the
+mean logarithm of |difference to the best so far| over its log's own median, from cases that changed one thing, shrunk
+towards the mean of all kinds by the variance between kinds (method of moments). Nothing is set by hand.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median
 
 from nightlab.search.kinds import OTHER, kind_of
 from nightlab.search.knobs import Value
@@ -56,6 +61,7 @@ class Case:
     cell: tuple[str, str]
     weight: float
     paid: bool
+    size: float | None = None  # |difference to the best so far|, where one thing was changed and the run gave a value
 
 
 def numbers_log(path: Path) -> Iterator[Case]:
@@ -72,7 +78,8 @@ def numbers_log(path: Path) -> Iterator[Case]:
             for name in changed if len(changed) <= MOST_CHANGES else ():
                 old, new = best_config[name], config[name]
                 cell = (kind_of(name).name, way_of(old, new).value)
-                yield Case(path.name, cell, 1 / len(changed), value < best_value)
+                size = abs(value - best_value) if len(changed) == 1 and math.isfinite(value) else None
+                yield Case(path.name, cell, 1 / len(changed), value < best_value, size)
         if value < best_value:
             best_value, best_config = value, config
 
@@ -80,13 +87,26 @@ def numbers_log(path: Path) -> Iterator[Case]:
 def words_log(path: Path) -> Iterator[Case]:
     """Cases of a log whose rows are told in words."""
     known: dict[str, float] = {}  # the last value heard of each kind, for rows that name only the new one
+    best = math.inf
     for row in csv.DictReader(path.open(), delimiter="\t", quoting=csv.QUOTE_NONE):
         paid = (row["status"] or "").strip().lower() == "keep"
         text = re.sub(r"^(\[[^]]*\]|\w+:)\s*", "", (row["description"] or "").lower())
         head = re.split(r" — |\(hyp|: val|\bhypothesis", text)[0].strip() or text
         case = _told(head, known)
+        value = _metric(row)
         if case is not None and "baseline" not in head:
-            yield Case(path.name, case, 1.0, paid)
+            yield Case(path.name, case, 1.0, paid, abs(value - best) if math.isfinite(value - best) else None)
+        best = min(best, value)
+
+
+def _metric(row: Mapping[str, str | None]) -> float:
+    """Value of a row; infinite where it has none (a crash is written as zero, nan or nothing)."""
+    text = row.get("val_bpb") or row.get("val_loss") or ""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.inf
+    return value if value > 0 else math.inf
 
 
 def _told(text: str, known: dict[str, float]) -> tuple[str, str] | None:
@@ -155,8 +175,40 @@ def main() -> int:
     print("TABLE: dict[tuple[str, str], Cell] = {")
     for cell in sorted(cells):
         print(f'    ("{cell[0]}", "{cell[1]}"): {_row(cells[cell], spread)},')
+    print("}\n")
+    print("REACH: dict[str, Reach] = {")
+    for kind, (count, mean, factor) in sorted(reaches(cases).items()):
+        print(f'    "{kind}": Reach({count}, {mean:+.2f}, {factor:.2f}),')
     print("}")
     return 0
+
+
+FEWEST_SIZES = 8  # cases of a log below which its median says little
+
+
+def reaches(cases: Sequence[Case]) -> dict[str, tuple[int, float, float]]:
+    """Of each kind: cases, mean log size against its logs' medians, and the shrunk factor against the average kind."""
+    by_log: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for case in cases:
+        if case.size:
+            kind, way = case.cell
+            by_log[case.log].append((f"{kind}/edit" if way == "edit" else kind, case.size))
+    found: dict[str, list[float]] = defaultdict(list)
+    for sizes in by_log.values():
+        if len(sizes) >= FEWEST_SIZES:
+            middle = median(size for _, size in sizes)
+            for kind, size in sizes:
+                found[kind].append(math.log(size / middle))
+    means = {kind: fmean(values) for kind, values in found.items()}
+    freedom = sum(len(values) - 1 for values in found.values())
+    within = sum((x - means[kind]) ** 2 for kind, values in found.items() for x in values) / freedom
+    overall = fmean(means.values())
+    noise = fmean(within / len(values) for values in found.values())
+    between = max(0.0, fmean((mean - overall) ** 2 for mean in means.values()) - noise)
+    return {
+        kind: (len(values), means[kind], math.exp(between / (between + within / len(values)) * (means[kind] - overall)))
+        for kind, values in found.items()
+    }
 
 
 def echo(cases: Sequence[Case], rate: Mapping[str, float]) -> tuple[float, int]:

@@ -82,7 +82,7 @@ class Settings:
     metric: MetricSettings = field(default_factory=MetricSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
-    pinned: tuple[str, ...] = ()  # "path digest" of the protected files, where the caller has looked at them
+    pinned: str = ""  # digest of the lab's other files, device and profile (`runner.workspace.pinned`)
 
     @property
     def results(self) -> Path:
@@ -113,7 +113,7 @@ class Settings:
             self.metric.name,
             self.metric.direction,
             *sorted(f"{k}={v}" for k, v in self.env.items()),
-            *self.pinned,
+            self.pinned,
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

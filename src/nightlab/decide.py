@@ -12,6 +12,7 @@ from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import model, race
 from nightlab.types import (
+    NO_SLOT,
     Crashed,
     Decision,
     Disputed,
@@ -79,13 +80,15 @@ def final_seed(night: int, index: int) -> int:
 def rows(history: History, settings: Settings, *, final: bool = False) -> list[model.Row]:
     """The judge's evidence, oldest first: finished runs that may steer, or those of the final blocks.
 
+    Only of the line that the latest night builds on: under another baseline the same number may mean another thing.
     Values are turned into losses here: neither direction nor units of the metric enter the judge.
     """
     sign = settings.metric.direction.sign
+    comparable = {state.experiment.id for state in history.line}
     found = []
     for place, state in enumerate(history.runs.values()):
         counts = state.run.purpose is Purpose.FINAL if final else state.run.purpose.steers
-        if counts and state.value is not None:
+        if counts and state.value is not None and state.run.experiment in comparable:
             found.append(model.Row(arm=state.run.experiment, seed=state.run.seed, slot=place, value=sign * state.value))
     return found
 
@@ -119,8 +122,18 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             because=describe_failure(failed[-1]),
             runs_used=len(state.finished()),
         )
-    steps = sum(v.decision is Decision.RETEST for v in state.verdicts)
-    return race.judge(experiment, champion, rows(history, settings), settings.judge, steps_taken=steps)
+    return race.judge(
+        experiment, champion, rows(history, settings), settings.judge, steps_taken=_steps(state.verdicts, champion)
+    )
+
+
+def _steps(verdicts: list[Verdict], champion: ExperimentId) -> int:
+    """Extra runs that an idea's race has cost: one for each retest, unless a new champion overtook it before it ran."""
+    against = [*(v.champion for v in verdicts[1:]), champion]
+    return sum(
+        v.decision is Decision.RETEST and v.champion == following
+        for v, following in zip(verdicts, against, strict=False)
+    )
 
 
 def headline(history: History, settings: Settings) -> race.Comparison | None:
@@ -146,6 +159,8 @@ def describe_failure(state: RunState) -> str:
         return f"changed what it may not touch: {', '.join(outcome.paths)}"
     if isinstance(outcome, Disputed):
         return f"printed one thing, and the receipt says another: {outcome.because}"
+    if isinstance(outcome, Lost):
+        return f"was lost: {outcome.reason}"
     return "gave no result"
 
 
@@ -156,7 +171,7 @@ def _failed(state: RunState) -> bool:
 def _open_ideas(history: History) -> Iterator[ExperimentState]:
     """Ideas that have no final verdict yet. One that the night builds on, unproven as it is, is none of them."""
     champion = history.champion
-    return (s for s in history.experiments.values() if s.is_open and s.experiment.id != champion)
+    return (s for s in history.line if s.is_open and s.experiment.id != champion)
 
 
 def _steering(state: ExperimentState) -> list[RunState]:
@@ -188,7 +203,9 @@ def _is_settled(state: RunState) -> bool:
 # --- the night's next step --------------------------------------------------------------------------------------
 
 
-def next_step(history: History, settings: Settings, *, now: float, exhausted: bool = False) -> Step:
+def next_step(
+    history: History, settings: Settings, *, now: float, exhausted: bool = False, only_open: bool = False
+) -> Step:
     """What the night asks for next, given all that is known. Everything that is `due` must have been judged.
 
     Args:
@@ -196,6 +213,7 @@ def next_step(history: History, settings: Settings, *, now: float, exhausted: bo
         settings: the lab.
         now: UTC seconds since the epoch, against the night's hours.
         exhausted: whether the search said that it has nothing left to propose.
+        only_open: propose nothing and run no final block: see the ideas that are open to their verdicts, then stop.
     """
     night = history.night
     assert night is not None
@@ -210,15 +228,17 @@ def next_step(history: History, settings: Settings, *, now: float, exhausted: bo
         step = _idea_step(history, state, champion)
         if step is not None:
             return step
-    if not exhausted and not _ideas_spent(history, settings, now):
+    if not only_open and not exhausted and not _ideas_spent(history, settings, now):
         return Propose()
     if any(True for _ in _open_ideas(history)):
         return Wait()
-    final = _final_step(history, settings, champion)
+    final = None if only_open else _final_step(history, settings, champion)
     if final is not None:
         return final
-    if history.running:
+    if any(state.run.slot != NO_SLOT for state in history.running.values()):
         return Wait()
+    if only_open:
+        return Done("every idea has its verdict")
     if exhausted:
         return Done("the search has nothing left to propose")
     return Done("all ideas are tried" if _count_spent(history) else "the hours are over")

@@ -24,9 +24,7 @@ from nightlab.runner.hashes import hash_files, matching
 from nightlab.runner.order import Order, RunFiles
 from nightlab.runner.workspace import lab_environment, pinned
 from nightlab.search.source import experiment_id, patch, source_hash
-from nightlab.types import Experiment, ExperimentId, Plan, Proposed, Purpose, Run, RunId, Started
-
-NO_SLOT = -1  # the caller's own place, none of the lab's
+from nightlab.types import NO_SLOT, Experiment, ExperimentId, Plan, Proposed, Purpose, Run, RunId, Started
 
 
 def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float) -> int:

@@ -74,6 +74,10 @@ class Git:
         name = self._probe("symbolic-ref", "--quiet", "--short", "HEAD")
         return name.strip() if name else "HEAD"
 
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` is `older` or comes after it."""
+        return self._probe("merge-base", "--is-ancestor", older, newer) is not None
+
     def parent(self, commit: str) -> str | None:
         return self.resolve(f"{commit}^")
 
@@ -140,9 +144,9 @@ class Git:
             self._run("update-index", "-z", "--index-info", env=index, stdin="".join(entries).encode())
             return self._run("write-tree", env=index).strip()
 
-    def commit(self, tree: str, parent: str | None, message: str) -> str:
-        """Commit object over `tree`; no ref points to it yet."""
-        parents = ["-p", parent] if parent else []
+    def commit(self, tree: str, parent: str | None, message: str, *, merged: str | None = None) -> str:
+        """Commit object over `tree`; no ref points to it yet. `merged` is a second parent."""
+        parents = [word for commit in (parent, merged) if commit for word in ("-p", commit)]
         said = message.replace("\0", "").encode("utf-8", "replace")  # git refuses a zero byte; a model may write one
         return self._run("commit-tree", tree, *parents, stdin=said, env=_IDENTITY).strip()
 

@@ -7,9 +7,11 @@ holds no judgement of its own; champion and standing follow from the verdicts th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nightlab.types import (
+    NO_SLOT,
+    Adopted,
     Decision,
     Ended,
     Event,
@@ -63,6 +65,7 @@ class ExperimentState:
     verdicts: list[Verdict] = field(default_factory=list)
     judged_seq: int = 0  # place of the last verdict in the log
     night: NightId | None = None  # the night that proposed it
+    root: ExperimentId | None = None  # the baseline that its line of parents begins with
 
     @property
     def verdict(self) -> Verdict | None:
@@ -80,7 +83,7 @@ class ExperimentState:
 
     @property
     def is_running(self) -> bool:
-        return any(r.outcome is None for r in self.runs)
+        return any(r.outcome is None and r.run.slot != NO_SLOT for r in self.runs)
 
 
 @dataclass(slots=True)
@@ -122,7 +125,14 @@ class History:
                 recorded.at,
                 number=len(self.experiments) + 1,
                 night=self.night.began.night if self.night and self.night.ended is None else None,
+                root=self._root(event.experiment.id, event.experiment.parent),
             )
+        elif isinstance(event, Adopted):
+            known = self.experiments[event.experiment]
+            known.experiment = replace(
+                known.experiment, parent=event.parent, plan=event.plan, description=event.description
+            )
+            known.root = self._root(event.experiment, event.parent)
         elif isinstance(event, Started):
             state = RunState(event.run, recorded.at, recorded.seq)
             self.runs[event.run.id] = self.running[event.run.id] = state
@@ -146,6 +156,18 @@ class History:
             for night in self.nights:
                 if night.began.night == event.night:
                     night.ended, night.ended_at = event, recorded.at
+
+    def _root(self, experiment: ExperimentId, parent: ExperimentId | None) -> ExperimentId:
+        above = self.experiments.get(parent) if parent is not None else None
+        return experiment if above is None or above.root is None else above.root
+
+    @property
+    def line(self) -> list[ExperimentState]:
+        """The experiments that the latest night's baseline can be compared with: those of one line of parents."""
+        if self.night is None:
+            return []
+        root = self.experiments[self.night.began.baseline].root
+        return [state for state in self.experiments.values() if state.root == root]
 
     @property
     def night(self) -> NightState | None:

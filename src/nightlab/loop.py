@@ -25,6 +25,7 @@ from nightlab.errors import (
     LabError,
     NightlabError,
     ShadowError,
+    UsageError,
 )
 from nightlab.git import Git
 from nightlab.history import History
@@ -33,9 +34,12 @@ from nightlab.runner.hashes import hash_files, matching
 from nightlab.runner.order import RunFiles, read_ended
 from nightlab.search.source import experiment_id, patch, shadowed, source_hash
 from nightlab.types import (
+    NO_SLOT,
+    Adopted,
     Backend,
     Decision,
     Ended,
+    Event,
     Exhausted,
     Experiment,
     ExperimentId,
@@ -58,6 +62,7 @@ from nightlab.types import (
     Verdict,
 )
 
+_PATIENCE_S = 60.0  # beyond the grace that a run has to end, before we leave its supervisor alone with it
 TRAILER = "Nightlab-Experiment"
 MAX_REFUSED = 20  # unusable proposals in one sitting before the search is said to be exhausted
 _POLL_SHARE, _POLL_MIN_S, _POLL_MAX_S = 0.02, 0.01, 0.25  # look again after 2 % of the youngest run's age
@@ -194,15 +199,28 @@ class Lab:
 
         Returns:
             Whether an unfinished night goes on (its own targets stay).
+
+        Raises:
+            UsageError: there is nothing to go on with, and neither ideas nor hours are given.
         """
         self._fold_news()  # another process may have worked here since this lab was opened
         base = self.baseline()
         night = self.history.night
         chain = self.history.chain
         if night is not None and night.ended is None:
-            if base in chain:
+            asked = ideas is not None or hours is not None
+            spent = night.began.hours is not None and self._clock() >= night.at + 3600 * night.began.hours
+            if base in chain and not (spent and asked):
                 return True
-            self._tell(NightEnded(night=night.began.night, reason="the committed source changed"))
+            if not asked:
+                raise UsageError(
+                    "the committed source has changed since the unfinished night began",
+                    hint="say --runs N or --hours H to begin a new one from it",
+                )
+            why = "its hours were over" if base in chain else "the committed source changed"
+            self._tell(NightEnded(night=night.began.night, reason=why))
+        if ideas is None and hours is None:
+            raise UsageError("a night needs an end", hint="say --runs N (ideas to try) or --hours H")
         start = night.began.baseline if night is not None and base in chain else base
         number = len(self.history.nights) + 1
         name = NightId(f"{_stamp(self._clock())}-n{number}")
@@ -255,14 +273,21 @@ class Lab:
         name = experiment_id(source_hash(files, self.settings.digest))
         if name == self.baseline():
             return self.history.state(name).experiment
-        if name in self.history.experiments:
+        plan = Plan(emitter=decide.TRY, seeds=max(seeds, 1))
+        text = description or f"working tree of {self.git.branch()}"
+        base, champion = self.baseline(), self.history.champion
+        on_line = champion is not None and base in self.history.chain
+        parent = self.history.state(champion if on_line and champion is not None else base).experiment
+        known = self.history.experiments.get(name)
+        if known is not None and known.experiment.parent is None and not known.verdicts:
+            # Seen by `exec` or `log` so far, which decide nothing: now it is to be judged.
+            self._tell(Adopted(experiment=name, parent=parent.id, plan=plan, description=text))
+            return self.history.state(name).experiment
+        if known is not None:
             raise AlreadyRecordedError(
                 f"this very source is {name} already: {self.history.state(name).experiment.description}",
                 hint=f"`nightlab show {name}` says how it did",
             )
-        parent = self.history.state(self.history.champion or self.baseline()).experiment
-        plan = Plan(emitter=decide.TRY, seeds=max(seeds, 1))
-        text = description or f"working tree of {self.git.branch()}"
         return self.propose(Idea(description=text, hypothesis=hypothesis, files=files, plan=plan), parent)
 
     def working_files(self) -> dict[str, str]:
@@ -275,13 +300,14 @@ class Lab:
                 raise LabError(f"{path} is no UTF-8 text", hint="take it out of `editable`") from exc
         return found
 
-    def wait_for_verdicts(self) -> None:
-        """Look on while another process works, until every idea open now is decided."""
-        waiting = {s.experiment.id for s in self.history.experiments.values() if s.is_open}
-        while any(self.history.state(name).is_open for name in waiting):
+    def look_on(self, seconds: float) -> bool:
+        """Follow another process's work for a while; whether every idea of this line is decided."""
+        until = self._clock() + seconds
+        while any(state.is_open for state in self.history.line) and self._clock() < until:
             self._fold_news()
             self.listener.tick(self.history)
             self._sleep(_POLL_MAX_S)
+        return not any(state.is_open for state in self.history.line)
 
     def _record(self, idea: Idea, *, commit: str, parent: Experiment | None, before: Files) -> Experiment:
         digest = source_hash(idea.files, self.settings.digest)
@@ -323,13 +349,26 @@ class Lab:
 
     def run_night(self) -> decide.Done:
         """Work until the night is over. On KeyboardInterrupt the runs under way are ended and recorded first."""
+        return self._finish(self._work(only_open=False))
+
+    def settle(self) -> decide.Done:
+        """Work until no idea is open, proposing nothing; an unfinished night stays unfinished."""
+        done = self._work(only_open=True)
+        self._stop()
+        self.sync_branch()
+        night = self.history.night
+        if night is not None and night.ended is None and night.began.ideas == 0:
+            self._tell(NightEnded(night=night.began.night, reason=done.reason))
+        return done
+
+    def _work(self, *, only_open: bool) -> decide.Done:
         try:
             while True:
                 self._take_in()
                 self._judge_news()
-                done = self._fill()
+                done = self._fill(only_open=only_open)
                 if done is not None:
-                    return self._finish(done)
+                    return done
                 self.listener.tick(self.history)
                 self._sleep(self._pause())
         except KeyboardInterrupt:
@@ -342,12 +381,16 @@ class Lab:
         youngest = min((now - state.started_at for state in self.history.running.values()), default=0.0)
         return min(max(_POLL_SHARE * youngest, _POLL_MIN_S), _POLL_MAX_S)
 
-    def _fill(self) -> decide.Done | None:
+    def _fill(self, *, only_open: bool) -> decide.Done | None:
         """Start runs until every place is taken or there is nothing to start."""
         while (slot := self._free_slot()) is not None:
             self._judge_news()  # recording takes in what others wrote, and no step is right before all news are judged
             step = decide.next_step(
-                self.history, self.settings, now=self._clock(), exhausted=self._exhausted is not None
+                self.history,
+                self.settings,
+                now=self._clock(),
+                exhausted=self._exhausted is not None,
+                only_open=only_open,
             )
             if isinstance(step, decide.Done):
                 return step
@@ -445,16 +488,20 @@ class Lab:
         return decide.Done(reason, failed=done.failed)
 
     def _stop(self) -> None:
-        """End the runs of this process and wait for their endings."""
-        for job in self._jobs.values():
-            job.cancel("stopped by the operator")
-        while any(not job.poll() for job in self._jobs.values()):
+        """End the lab's own runs, whoever started them, and wait for their endings."""
+        until = self._clock() + self.settings.budget.grace_seconds + _PATIENCE_S
+        for name in self._own_runs():
+            self.backend.stop(name, "stopped by the operator")
+        while self._own_runs() and self._clock() < until:
+            self._take_in()
             self._sleep(_POLL_MIN_S)
-        self._take_in()
+
+    def _own_runs(self) -> list[RunId]:
+        return [name for name, state in self.history.running.items() if state.run.slot != NO_SLOT]
 
     # --- memory ---------------------------------------------------------------------------------------------
 
-    def _tell(self, event: Proposed | Started | Ended | Judged | NightBegan | NightEnded | Noted) -> None:
+    def _tell(self, event: Event) -> None:
         self.ledger.append(event)
         self._fold_news()  # and no reaping: a run just recorded as started has no watcher yet
 
@@ -498,11 +545,12 @@ class Lab:
         ref = f"refs/heads/{self.branch()}"
         while True:
             old = self.git.resolve(ref)
-            tip = old or self.history.state(chain[0]).experiment.commit
+            base = self.history.state(chain[0]).experiment.commit
+            tip = old or base
             done = self.git.trailers(tip, TRAILER)
             for verdict in self._promotions(chain):
                 if verdict.experiment not in done:
-                    tip = self._promotion_commit(tip, verdict)
+                    tip = self._promotion_commit(tip, verdict, base)
             if tip == old or self.git.move(ref, tip, old):
                 return
 
@@ -513,11 +561,14 @@ class Lab:
     def _promotions(self, chain: list[ExperimentId]) -> list[Verdict]:
         return [v for v in self.history.promotions if v.experiment in chain[1:]]
 
-    def _promotion_commit(self, tip: str, verdict: Verdict) -> str:
+    def _promotion_commit(self, tip: str, verdict: Verdict, base: str) -> str:
+        """A commit on `tip` with the experiment's source; merges `base` where the branch has not followed it yet."""
         experiment = self.history.state(verdict.experiment).experiment
+        message = f"{experiment.description}\n\n{verdict.because}\n\n{TRAILER}: {experiment.id}\n"
+        if not self.git.is_ancestor(base, tip):
+            return self.git.commit(self.git.tree_of(experiment.commit), tip, message, merged=base)
         files = self.files_of(experiment.commit)
         tree = self.git.tree_with(tip, files, removed=sorted(set(self.files_of(tip)) - set(files)))
-        message = f"{experiment.description}\n\n{verdict.because}\n\n{TRAILER}: {experiment.id}\n"
         return self.git.commit(tree, tip, message)
 
 

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import NewType, Protocol
 
 ExperimentId = NewType("ExperimentId", str)  # "e" + 12 hex digits of the source hash
+NO_SLOT = -1  # of a run that happens in its caller's own place
+
 RunId = NewType("RunId", str)  # 20260311T043000Z-abc1234: UTC second, commit; "-2" if taken
 NightId = NewType("NightId", str)
 
@@ -263,6 +265,16 @@ class Proposed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A source that the lab knows from elsewhere (`exec`, `log`) is to be judged as an idea on top of `parent`."""
+
+    experiment: ExperimentId
+    parent: ExperimentId
+    plan: Plan
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     run: Run
 
@@ -327,7 +339,7 @@ class Noted:
     text: str
 
 
-Event = Proposed | Started | Ended | Judged | NightBegan | NightEnded | Logged | Noted
+Event = Proposed | Adopted | Started | Ended | Judged | NightBegan | NightEnded | Logged | Noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +391,10 @@ class Backend(Protocol):
 
     def is_alive(self, run: RunId) -> bool:
         """Whether somebody still watches over the run and will write its ending."""
+        ...
+
+    def stop(self, run: RunId, reason: str) -> None:
+        """Ask for an early end of a run, whoever started it; the ending follows in the ledger."""
         ...
 
     def clear(self, run: RunId) -> None:

@@ -46,9 +46,14 @@ class UserLab:
 
     root: Path
 
-    def nightlab(self, *words: str, timeout: float = 120) -> Answer:
+    def nightlab(self, *words: str, **variables: str) -> Answer:
         done = subprocess.run(
-            command(*words), cwd=self.root, env=environment(), capture_output=True, timeout=timeout, check=False
+            command(*words),
+            cwd=self.root,
+            env=environment() | variables,
+            capture_output=True,
+            timeout=120,
+            check=False,
         )
         return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 

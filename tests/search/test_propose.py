@@ -242,9 +242,10 @@ def test_tables_are_those_of_the_histories() -> None:
     script = [sys.executable, str(ROOT / "benchmarks/knob_priors.py")]
     environment = {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(script, env=environment, capture_output=True, text=True, check=True)
-    derived: dict[str, object] = {"Cell": priors.Cell}
+    derived: dict[str, object] = {"Cell": priors.Cell, "Reach": priors.Reach}
     exec(done.stdout, derived)  # noqa: S102  our own script's output
     assert derived["TABLE"] == priors.TABLE
+    assert derived["REACH"] == priors.REACH
     assert [derived[n] for n in ("CASES", "LOGS", "OVERALL", "ECHO")] == [
         priors.CASES, priors.LOGS, priors.OVERALL, priors.ECHO,
     ]  # fmt: skip

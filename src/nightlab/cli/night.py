@@ -12,8 +12,6 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, open_lab, settings_of
-from nightlab.errors import UsageError
-from nightlab.types import Direction
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
@@ -76,11 +74,8 @@ def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: 
 
     with lease(settings), Screen(settings) as screen, open_lab(settings, screen) as lab:
         lab.check()
-        night = lab.history.night
-        unfinished = night is not None and night.ended is None
-        if ideas is None and hours is None and not unfinished:
-            raise UsageError("a night needs an end", hint="say --runs N (ideas to try) or --hours H")
-        screen.resumed = lab.begin(ideas=ideas, hours=hours, seed=seed)
+        if lab.begin(ideas=ideas, hours=hours, seed=seed):
+            screen.resumed(lab.history)
         try:
             with _stoppable():
                 done = lab.run_night()
@@ -132,29 +127,30 @@ def cmd_wait(args: argparse.Namespace) -> int:
 
     settings = settings_of(args.lab)
     with Screen(settings) as screen, open_lab(settings, screen) as lab:
-        if not any(state.is_open for state in lab.history.experiments.values()):
+        if lab.history.champion is not None and not any(state.is_open for state in lab.history.line):
             print("nothing is open", file=sys.stderr)
             return 0
         try:
             with _stoppable():
-                _see_through(lab, settings)
+                return 0 if _see_through(lab, settings) else 1
         except KeyboardInterrupt:
             screen.stopped(lab)
             return 130
-    return 0
 
 
-def _see_through(lab: Lab, settings: Settings) -> None:
-    """Work until every open idea is decided, or wait for the process that works on this lab already."""
+def _see_through(lab: Lab, settings: Settings) -> bool:
+    """Work until every open idea is decided; while another process works on this lab, look on. False if it failed."""
     from nightlab.errors import BusyError
     from nightlab.loop import lease
 
-    try:
-        with lease(settings):
-            lab.begin(ideas=0, hours=None, seed=0)
-            lab.run_night()
-    except BusyError:
-        lab.wait_for_verdicts()
+    while True:
+        try:
+            with lease(settings):
+                lab.begin(ideas=0, hours=None, seed=0)
+                return not lab.settle().failed
+        except BusyError:
+            if lab.look_on(seconds=5.0):
+                return True
 
 
 def _start_in_background(settings: Settings) -> None:
@@ -168,10 +164,6 @@ def _start_in_background(settings: Settings) -> None:
             stderr=log,
             start_new_session=True,
         )
-
-
-def better_word(direction: Direction) -> str:
-    return "lower is better" if direction is Direction.MINIMIZE else "higher is better"
 
 
 def _count(text: str) -> int:

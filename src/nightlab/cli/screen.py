@@ -51,7 +51,6 @@ class Screen:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.resumed = False
         self._console = Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._quiet_until = 0.0
@@ -114,6 +113,14 @@ class Screen:
         if isinstance(state.outcome, StoppedEarly):
             return _stamped(history, experiment, "stopped", "yellow", safe.plain(state.outcome.reason))
         return _stamped(history, experiment, "failed", "red", safe.plain(decide.describe_failure(state)))
+
+    def resumed(self, history: History) -> None:
+        """Say that an unfinished night goes on, and which end it has."""
+        night = history.night
+        assert night is not None
+        began = night.began
+        target = f"{began.ideas} ideas" if began.ideas is not None else f"{began.hours:g} hours"
+        self._say(Text(f"going on with night {night.number}, whose own end holds: {target}", style="bold"))
 
     # --- the live picture -----------------------------------------------------------------------------------
 

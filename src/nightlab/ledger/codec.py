@@ -7,6 +7,7 @@ import msgspec
 from nightlab.errors import LedgerUnreadableError
 from nightlab.types import (
     OUTCOMES,
+    Adopted,
     Ended,
     Event,
     Judged,
@@ -23,6 +24,7 @@ from nightlab.types import (
 
 KINDS: dict[str, type[Event]] = {
     "proposed": Proposed,
+    "adopted": Adopted,
     "started": Started,
     "ended": Ended,
     "judged": Judged,
@@ -79,6 +81,8 @@ def _mended(value: object) -> object:
 def _key(event: Event) -> str | None:
     if isinstance(event, Proposed):
         return event.experiment.id
+    if isinstance(event, Adopted):
+        return event.experiment
     if isinstance(event, Started):
         return event.run.id
     if isinstance(event, Ended | Logged):

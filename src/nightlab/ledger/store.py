@@ -18,6 +18,7 @@ from nightlab.errors import AlreadyRecordedError, LedgerError, LedgerUnreadableE
 from nightlab.history import History
 from nightlab.ledger import codec
 from nightlab.types import (
+    Adopted,
     Ended,
     Event,
     ExperimentId,
@@ -213,6 +214,13 @@ class Ledger:
                 " emitter, family, description) SELECT ?, COUNT(*) + 1, ?, ?, ?, ?, ?, ?, ?, ? FROM experiments",
                 (e.id, at, e.source_hash, e.commit, e.parent, e.parent_commit, e.plan.emitter, e.family, e.description),
             )
+        elif isinstance(event, Adopted):
+            done = self._db.execute(
+                "UPDATE experiments SET parent = ?, emitter = ?, description = ? WHERE id = ?",
+                (event.parent, event.plan.emitter, event.description, event.experiment),
+            )
+            if done.rowcount != 1:
+                raise LedgerError(f"experiment {event.experiment} is not known, so it cannot be adopted")
         elif isinstance(event, Started):
             r = event.run
             row = (r.id, seq, r.experiment, r.seed, r.purpose, r.slot, r.night, r.environment.device, at)

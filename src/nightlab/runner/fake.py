@@ -50,6 +50,11 @@ class FakeBackend:
         """Whether the run was started here and is not over."""
         return run in self._jobs and not self._jobs[run].is_over
 
+    def stop(self, run: RunId, reason: str) -> None:
+        """End a run as stopped."""
+        if run in self._jobs:
+            self._jobs[run].cancel(reason)
+
     def clear(self, run: RunId) -> None:
         """Nothing is ever left behind."""
 

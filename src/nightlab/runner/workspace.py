@@ -16,9 +16,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from nightlab.config import Settings
+from nightlab.config import CONFIG_NAME, Settings
 from nightlab.errors import BackendError, ConfigError
 from nightlab.git import Git
+from nightlab.runner import machine
 from nightlab.runner.files import remove_tree
 from nightlab.runner.hashes import matching
 from nightlab.runner.order import RunFiles
@@ -28,10 +29,30 @@ from nightlab.types import Run, RunId
 _YOUNG_S = 600.0  # a workspace this new may belong to a run that is just being started
 
 
+_PROSE = (".md", ".txt", ".rst")
+_UNPINNED = frozenset({".gitignore", ".gitattributes", "LICENSE", CONFIG_NAME})
+_OWN_PATHS = frozenset({"SEED", "SUMMARY_PATH", "PROGRESS_PATH", "RECEIPT_PATH"})
+
+
 def pinned(settings: Settings, git: Git) -> Settings:
-    """The settings with the committed protected files counted in: under another prepare.py nothing is comparable."""
+    """The settings with everything counted in that makes two runs comparable beside the editable files.
+
+    These are the other committed files (prose and the lab's own settings left out), the kind of device, and what the
+    environment tells the benchmark (AUTORESEARCH_PROFILE and the like): under another prepare.py, helper module, GPU or
+    budget the same source is another experiment.
+    """
     blobs = git.blobs(git.head())
-    return replace(settings, pinned=tuple(f"{path} {blobs[path]}" for path in matching(blobs, settings.protected)))
+    editable = set(matching(blobs, settings.editable))
+    parts = [f"{path} {blob}" for path, blob in sorted(blobs.items()) if path not in editable and _matters(path)]
+    prefix = "AUTORESEARCH_"
+    told = {name: value for name, value in os.environ.items() if name.removeprefix(prefix) not in _OWN_PATHS}
+    parts += [f"{name}={value}" for name, value in sorted(told.items()) if name.startswith(prefix)]
+    parts.append(machine.places(settings)[0].partition(":")[0])
+    return replace(settings, pinned=hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def _matters(path: str) -> bool:
+    return not path.endswith(_PROSE) and path.rpartition("/")[2] not in _UNPINNED
 
 
 def make(git: Git, tree: str, run_id: RunId, settings: Settings) -> Path:

@@ -2,9 +2,10 @@
 
 Every change the source offers is an *arm*: a knob one way, an edit, an idea that nearly won against an older champion,
 two near misses at once. Each has a belief, a beta distribution from the public histories (`priors`) updated by this
-lab's verdicts (`evidence`); the arm with the highest draw is tried (Thompson sampling), so knobs and edits compete by
-the same weights. When all plain changes of a base are spent, finer values and several changes at once go on for ever,
-drawn in the same way. A source that the lab has had is never proposed again.
+lab's verdicts (`evidence`), and a reach, how far its kind moves the metric; the arm with the highest product of a draw
+and its reach is tried (Thompson sampling of the expected gain), so knobs and edits compete by the same weights. When
+all plain changes of a base are spent, finer values and several changes at once go on for ever, drawn in the same way.
+A source that the lab has had is never proposed again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from nightlab.search.evidence import EDIT, RECOMBINED, Evidence, Key, Near, gath
 from nightlab.search.knobs import Knob, find_knobs, literal, set_knobs
 from nightlab.search.moves import Move, Way, moves, random_move, size_of, way_of
 from nightlab.search.phrases import describe, hope
-from nightlab.search.priors import Belief, belief, prior
+from nightlab.search.priors import Belief, belief, prior, reach
 from nightlab.search.source import source_hash
 from nightlab.types import Change, ChangeKind, Exhausted, ExperimentId, Files, Idea, Plan
 
@@ -73,6 +74,7 @@ class Arm:
     belief: Belief
     emitter: str
     brief: str
+    reach: float = 1.0  # how far it may move the metric, against the average change
     predicted_gain: float | None = None
 
 
@@ -152,6 +154,7 @@ class Proposer:
                     yield Arm(
                         options=tuple((Piece(move),) for move in good),
                         belief=evidence.belief(key, prior(knob.kind.name, way.value)),
+                        reach=reach(knob.kind.name, way.value),
                         emitter=_emitter(knob.kind.family) if paid is None else "local_tuner",
                         brief=_knob_brief(key, evidence),
                     )
@@ -163,6 +166,7 @@ class Proposer:
                 yield Arm(
                     options=((Piece(edit),),),
                     belief=evidence.belief(key, prior(edit.family, EDIT)),
+                    reach=reach(edit.family, EDIT),
                     emitter="simplifier" if "simplify" in edit.tags else _emitter(edit.family),
                     brief=f"{edit.family}: a structural change of the catalogue",
                 )
@@ -178,6 +182,7 @@ class Proposer:
                 if near.age:
                     yield Arm(
                         options=(pieces,), belief=evidence.belief(RECOMBINED, belief(near.probability)),
+                        reach=_farthest(pieces),
                         emitter="recombinator",
                         predicted_gain=near.gain,
                         brief=f"{near.experiment} was {near.probability:.0%} likely better than an older champion",
@@ -188,6 +193,7 @@ class Proposer:
                 chance, gain, held = stacked(a, b)
                 yield Arm(
                     options=((*first, *second),), belief=evidence.belief(RECOMBINED, held), emitter="recombinator",
+                    reach=_farthest((*first, *second)),
                     predicted_gain=gain,
                     brief=f"{a.experiment} and {b.experiment} each fell short; together {chance:.0%} likely better",
                 )  # fmt: skip
@@ -239,7 +245,7 @@ class Proposer:
         for knob in self._knobs:
             for way in (Way.SWITCH,) if isinstance(knob.value, bool | str) else (Way.UP, Way.DOWN):
                 held = evidence.belief((knob.name, way.value), prior(knob.kind.name, way.value))
-                drawn.append((rng.betavariate(held.won, held.lost), knob, way))
+                drawn.append((rng.betavariate(held.won, held.lost) * reach(knob.kind.name, way.value), knob, way))
         for _, knob, way in sorted(drawn, key=lambda triple: -triple[0]):
             if len(pieces) >= count:
                 break
@@ -302,9 +308,18 @@ class Proposer:
 
 
 def _by_draw(arms: Iterable[Arm], rng: random.Random) -> list[Arm]:
-    """The arms by one draw from each belief, highest first."""
-    drawn = [(rng.betavariate(arm.belief.won, arm.belief.lost), arm) for arm in arms]
+    """The arms by expected gain under one draw from each belief, highest first."""
+    drawn = [(rng.betavariate(arm.belief.won, arm.belief.lost) * arm.reach, arm) for arm in arms]
     return [arm for _, arm in sorted(drawn, key=lambda pair: -pair[0])]
+
+
+def _farthest(pieces: Iterable[Piece]) -> float:
+    """Reach of several changes at once: that of the one that reaches farthest."""
+    keys = [
+        (piece.what.family, EDIT) if isinstance(piece.what, Edit) else (piece.what.knob.kind.name, piece.what.way.value)
+        for piece in pieces
+    ]
+    return max(reach(kind, way) for kind, way in keys)
 
 
 def _may(evidence: Evidence, key: Key, move: Move) -> bool:
