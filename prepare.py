@@ -8,7 +8,8 @@ Three profiles share one recipe. A CUDA card gets `cuda`: five minutes of traini
 with 3.3 times the budget. Both CPU profiles are metered in arithmetic, never in seconds, so a busy laptop and an idle
 server train for exactly as long and two equal runs end in equal bits.
 
-What `train.py` uses: `PROFILE`, `SEED`, `fit_to_memory`, `batches`, `Budget`, `evaluate_bpb`, `BenchmarkError`.
+What `train.py` uses: `PROFILE`, `SEED`, `fit_to_memory`, `load_attention`, `batches`, `Budget`, `evaluate_bpb`,
+`BenchmarkError`.
 
 Environment: AUTORESEARCH_PROFILE (cuda, demo, long) · AUTORESEARCH_SEED (42) · AUTORESEARCH_RECEIPT_PATH (where the
 judge signs the score) · AUTORESEARCH_BUDGET_SCALE (shrinks the budget for tests; the receipt shows the shrunken limit)
@@ -26,6 +27,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -127,8 +129,12 @@ DEFAULT_SHARDS = 10  # about 600M tokens, more than an H100 reads in five minute
 TOKENIZER_CHARACTERS = 500_000_000  # enough for 8,192 merges to settle
 
 COUNT_SHARE = 1 / 16  # of the CPU profile's steps are counted operation by operation; counting costs about a third
-WALL_WARMUP_STEPS = 10  # GPU steps before the clock starts: compilation, allocator, autotuning
+WALL_WARMUP_STEPS = 10  # GPU steps before the clock starts: compilation, allocator, autotuning ...
+WALL_WARMUP_TOKENS = 10 * 524_288  # ... as long as they train on no more tokens than ten of the reference recipe
+WALL_SLACK = 30.0  # seconds a GPU run may spend outside its steps: building the model, from the last step to the judge
 STEP_SLACK = 0.005  # of the limit: rounding room, so that a last step that just fits is not lost
+RECIPE_GIGABYTES = 45  # peak GPU memory of the reference recipe with 128 rows, nearly all of it linear in rows
+MEMORY_HEADROOM = 1.25  # times that: fragments, the judge, and whatever else shows pictures on the card
 
 
 def _choose_profile() -> Profile:
@@ -161,16 +167,19 @@ _SCRIPT_SHA256 = _script_digest()
 
 
 def fit_to_memory(rows: int) -> int:
-    """Rows per forward pass that this card can hold: `rows` from 48 GiB up, and half as many for each halving below.
+    """Rows per forward pass that this card can hold: `rows` from 56 GB up, and half as many for each halving below.
 
-    The reference recipe peaks near 45 GB with 128 rows, nearly all of it activations, which are linear in rows. The
-    number of tokens per optimiser step does not change: a smaller card accumulates over more micro-steps.
+    The number of tokens per optimiser step does not change: a smaller card accumulates over more micro-steps.
     """
     if PROFILE.device != "cuda":
         return rows
-    memory = torch.cuda.get_device_properties(0).total_memory / 2**30 * 1.05  # cards report a little under their name
-    while rows > 1 and memory < 48:
-        rows, memory = rows // 2, memory * 2
+    return _fit_rows(rows, torch.cuda.get_device_properties(0).total_memory / 1e9)
+
+
+def _fit_rows(rows: int, gigabytes: float) -> int:
+    """`rows` is what fits a card with headroom over `RECIPE_GIGABYTES`; halved until it fits this one."""
+    while rows > 1 and gigabytes < RECIPE_GIGABYTES * MEMORY_HEADROOM:
+        rows, gigabytes = rows // 2, gigabytes * 2
     return rows
 
 
@@ -669,13 +678,32 @@ FUNCTION_ELEMENT = 500  # per element of tanh, exp and their like
 ADAM_ELEMENT = 6 * ELEMENT  # per parameter of a fused Adam step: twelve operations in one pass
 ATTENTION_SCORE = 4 * ELEMENT  # per query-key pair, besides its products: the softmax inside attention
 ATTENTION_BACKWARD = 5  # times the forward cost
+SORT_ELEMENT = 2_500  # per element and halving of a sort: comparisons that no branch predictor foresees
+UNKNOWN_ELEMENT = 10 * ELEMENT  # per element that an operation without a price of its own reads or writes: ten passes
 CALL = 2_000_000  # per operation: dispatching a kernel takes two microseconds however little it does
 
 _FREE = frozenset({"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "_unsafe_view"})
 _GATHERS = frozenset({"embedding", "index", "index_select", "gather"})  # read only what they return
 _SOFTMAXES = frozenset({"_softmax", "_log_softmax", "_softmax_backward_data", "_log_softmax_backward_data"})
 _FUNCTIONS = frozenset({"tanh", "exp", "log", "sigmoid", "sin", "cos", "erf", "gelu", "silu", "softplus", "log1p"})
-_NORMS = frozenset({"native_layer_norm", "native_layer_norm_backward", "_fused_rms_norm", "_fused_rms_norm_backward"})
+_NORMS = frozenset(
+    {"native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "_fused_rms_norm"}
+)
+_SORTS = frozenset({"sort", "topk", "kthvalue", "median", "nanmedian", "mode", "_unique2", "unique_dim"})
+# One pass over what they read or write, like the operations that torch itself tags as pointwise.
+_SWEEPS = """
+_to_copy copy clone cat stack _chunk_cat split_with_sizes_copy repeat repeat_interleave roll flip tril triu fill full
+full_like new_full zeros zeros_like new_zeros zero ones ones_like new_ones arange linspace eye scalar_tensor rand
+rand_like randn randn_like randint randint_like randperm normal uniform bernoulli exponential native_dropout lift
+lift_fresh _local_scalar_dense resize set _pin_memory constant_pad_nd is_same_size sum mean prod amax amin max min
+argmax argmin aminmax all any count_nonzero isin std var std_mean var_mean norm linalg_vector_norm trace vdot nansum
+cumsum cumprod cummax cummin logcumsumexp logsumexp embedding embedding_dense index index_select index_put
+_unsafe_index _unsafe_index_put index_add index_copy index_fill index_reduce gather scatter scatter_add scatter_reduce
+masked_fill masked_scatter masked_select take nonzero nll_loss nll_loss2d mse_loss huber_loss smooth_l1_loss
+binary_cross_entropy select slice diagonal as_strided unfold expand permute view transpose t squeeze unsqueeze alias
+unbind detach pixel_shuffle pixel_unshuffle _fused_sgd glu log_sigmoid _prelu_kernel _weight_norm_interface diag_embed
+equal _amp_foreach_non_finite_check_and_unscale _assert_async
+"""
 _ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
 
@@ -688,16 +716,18 @@ def _elements(value: object) -> int:
 
 def _matrix_flop(name: str, args: Sequence[Any], out: Any) -> int:
     """Multiply-adds, times two, of the operations that contract an axis; 0 for all others."""
-    if name in {"mm", "bmm", "mv", "dot", "_int_mm", "_scaled_mm"}:
+    if name in {"mm", "bmm", "mv", "dot", "_int_mm", "_scaled_mm", "_grouped_mm"}:
         return int(2 * out.numel() * args[0].shape[-1])
-    if name in {"addmm", "baddbmm", "addbmm", "addmv"}:
+    if name in {"addmm", "baddbmm", "addbmm", "addmv", "_addmm_activation"}:
         contracted = args[1].shape[-1] * (args[1].shape[0] if name == "addbmm" else 1)
         return int(2 * out.numel() * contracted)
     if name == "convolution":
         return int(2 * out.numel() * args[1][0].numel())
     if name == "convolution_backward":
         return int(4 * args[0].numel() * args[2][0].numel())
-    if name.startswith(("linalg_", "_linalg_", "svd", "geqrf", "cholesky")):
+    if name.startswith("mkldnn_rnn_layer"):  # args: (T, B, C), weights of the input and of the state
+        return int(2 * args[0].shape[:-1].numel() * _elements(list(args[1:3]))) * (2 if "backward" in name else 1)
+    if name.startswith(("linalg_", "_linalg_", "svd", "geqrf", "cholesky")) and args[0].dim() > 1:
         return int(20 * args[0].numel() * min(args[0].shape[-2:]))  # a decomposition is some twenty products
     return 0
 
@@ -717,8 +747,50 @@ def _describe(func: Any) -> tuple[str, bool, bool]:
     return base, func.is_view or base in _FREE, composite and not func.is_view
 
 
+def _special_price(name: str, args: Sequence[Any], out: Any) -> int:
+    """Price of operations that work on more than they read and write, and are no plain product; 0 for all others."""
+    if name.startswith("_fft_"):
+        points: int = math.prod(max(args[0].shape[axis], out.shape[axis]) for axis in args[1])
+        return FUNCTION_ELEMENT * max(_elements(args[0]), _elements(out)) * points.bit_length()
+    if name in _SORTS:
+        length = int(args[1]) + 1 if name == "topk" else max(args[0].shape, default=1)
+        return SORT_ELEMENT * int(args[0].numel()) * length.bit_length()
+    if name == "_cdist_forward":  # the Euclidean distance of many points is computed as a product
+        per_channel = 2 * WIDE_PRODUCT if args[2] == 2 else ELEMENT
+        return int(out.numel() * (args[0].shape[-1] * per_channel + FUNCTION_ELEMENT))
+    if name == "_cdist_backward":
+        return int(ELEMENT * args[0].numel() * args[1].shape[-1])
+    if name == "_trilinear":  # the product of three tensors, each with axes of its own, summed over some
+        shapes = []
+        for factor, axes in zip(args[:3], args[3:6], strict=True):
+            shape = list(factor.shape)
+            for axis in sorted(axes):
+                shape.insert(axis, 1)
+            shapes.append(shape)
+        return ELEMENT * math.prod(int(max(sizes)) for sizes in zip(*shapes, strict=True))
+    return 0
+
+
+_announced: set[str] = set()  # operations whose default price has been told
+
+
+@cache
+def _has_price(func: Any) -> bool:
+    """Whether one rate per element is known to be about right for this operation."""
+    name = _describe(func)[0]
+    plain = re.sub("_(backward|forward|copy|scatter)(_data)?$", "", name)
+    if {name, plain} & {*_SWEEPS.split(), *_SOFTMAXES, *_NORMS, *_FUNCTIONS} or name.startswith("_foreach_"):
+        return True
+    packet = func.overloadpacket  # the tag is missing on variants that write into an `out`
+    return any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads())
+
+
 def charge(func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int:
-    """The price of one executed operation."""
+    """The price of one executed operation.
+
+    An operation that is neither listed nor pointwise is charged `UNKNOWN_ELEMENT` for every element it reads or
+    writes, which is meant to be too much rather than too little, and named once on stderr.
+    """
     base, free, _ = _describe(func)
     if free:
         return 0
@@ -727,9 +799,18 @@ def charge(func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> 
     if base == f"{_ATTENTION}_backward":
         return CALL + _attention_flop(args[1], args[2], bool(args[7])) * ATTENTION_BACKWARD
     if flop := _matrix_flop(base, args, out):
-        return CALL + flop * (WIDE_PRODUCT if args[0].element_size() > torch.bfloat16.itemsize else 1)
+        gates = args[0].shape[:-1].numel() * args[1].shape[0] if base.startswith("mkldnn_rnn") else 0
+        wide = WIDE_PRODUCT if args[0].element_size() > torch.bfloat16.itemsize else 1
+        return CALL + flop * wide + gates * FUNCTION_ELEMENT
     if base.startswith("_fused_adam"):
         return CALL + ADAM_ELEMENT * _elements(args[0])
+    if price := _special_price(base, args, out):
+        return CALL + price
+    if not _has_price(func):
+        if base not in _announced:
+            _announced.add(base)
+            print(f"note: `{base}` has no price in the budget: charged as ten passes over its tensors", file=sys.stderr)
+        return CALL + UNKNOWN_ELEMENT * (_elements([*args, *kwargs.values()]) + _elements(out))
     touched = [] if base in _GATHERS else [_elements(value) for value in (*args, *kwargs.values())]
     returned = _elements(out[0] if isinstance(out, tuple) else out)
     return CALL + _rate(base) * max(returned, *touched, 0)
@@ -737,7 +818,7 @@ def charge(func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> 
 
 def _rate(name: str) -> int:
     """FLOP-equivalents per element of an operation that is no matrix product."""
-    if name in _SOFTMAXES or name in _NORMS:
+    if name in _SOFTMAXES or name.removesuffix("_backward") in _NORMS:
         return SOFTMAX_ELEMENT
     return FUNCTION_ELEMENT if name.removesuffix("_backward") in _FUNCTIONS else ELEMENT
 
@@ -776,21 +857,32 @@ HIDDEN_SHARE = 0.25  # of the CPU time inside steps may be burnt outside them, b
 GRACE_SECONDS = 6.0  # of CPU time for start-up and judging; more where the probe is slower than `REFERENCE_PROBE`
 REFERENCE_PROBE = 0.0055  # CPU seconds of one probe on one core of that Xeon
 
-_own_seconds = 0.0  # CPU time of this file's own work (building data, probing, judging): nobody's fault
+_own_cpu = _own_wall = 0.0  # seconds of this file's own work (reading or building data, probing): nobody's fault
 _own_depth = 0
 
 
 @contextmanager
 def _own_work() -> Iterator[None]:
-    """Books the CPU time of the block as ours."""
-    global _own_seconds, _own_depth  # noqa: PLW0603  the ledger of one process
-    start, _own_depth = _cpu_seconds(), _own_depth + 1
+    """Books the time of the block as ours."""
+    global _own_cpu, _own_wall, _own_depth  # noqa: PLW0603  the ledger of one process
+    cpu, wall, _own_depth = _cpu_seconds(), time.perf_counter(), _own_depth + 1
     try:
         yield
     finally:
         _own_depth -= 1
         if _own_depth == 0:
-            _own_seconds += _cpu_seconds() - start
+            _own_cpu += _cpu_seconds() - cpu
+            _own_wall += time.perf_counter() - wall
+
+
+def _run_cpu() -> float:
+    """CPU seconds of the run: this file's own work, wherever it happened, left out."""
+    return _cpu_seconds() - _own_cpu
+
+
+def _run_wall() -> float:
+    """The same by the wall clock."""
+    return time.perf_counter() - _own_wall
 
 
 def _probe() -> tuple[float, float]:
@@ -815,6 +907,17 @@ def _probe() -> tuple[float, float]:
     return median, median / counter.total
 
 
+def _whole_steps(limit: float, used: float, step: float) -> float:
+    """How many more steps of this price fit. The slack is for rounding and must not buy a step of its own."""
+    return max(0.0, (limit + min(limit * STEP_SLACK, step / 2) - used) // step)
+
+
+def _share(limit: float, used: float, step: float) -> float:
+    """Used share of what can be used: the rest of the limit that no whole step fits is nothing to wait for."""
+    end = used + _whole_steps(limit, used, step) * step if step else limit
+    return min(1.0, used / end)
+
+
 class Meter(Protocol):
     """Measures what steps use up of a limit."""
 
@@ -825,47 +928,80 @@ class Meter(Protocol):
 
     def measure(self, tokens: int) -> Any: ...  # a context manager around one step
 
-    def spent(self) -> bool: ...
+    def price(self) -> float: ...  # what the next step is expected to use up; 0 if there is no telling yet
 
-    def audit(self) -> None: ...  # raises BudgetError if work was hidden
+    def audit(self, judged: bool = False) -> None: ...  # raises BudgetError if work was hidden
 
 
 class WallMeter:
-    """Seconds of training on a GPU, from the end of the last warm-up step."""
+    """Seconds of training on a GPU, breaks between steps included.
+
+    Free is the warm-up: ten steps, but no more tokens than ten steps of the reference recipe; a step that goes beyond
+    is charged for that share of its time. Once steps are charged, so are the breaks between them. The seconds before
+    the first step (from the end of prepare's imports), between warm-up steps and after the last one may add up to
+    `WALL_SLACK`; prepare's own work never counts. `clock` and `wait` (until the GPU is idle) are arguments for tests.
+    """
 
     kind = "wall"
 
-    def __init__(self, limit: float) -> None:
+    def __init__(
+        self,
+        limit: float,
+        began: float,
+        clock: Callable[[], float] = _run_wall,
+        wait: Callable[[], object] = torch.cuda.synchronize,
+    ) -> None:
         self.limit = limit
         self.used = 0.0
         self.warm = False
-        self._steps = 0
-        self._started = 0.0
+        self._clock, self._wait = clock, wait
+        self._last = began  # when the last step ended
+        self._outside = 0.0  # seconds in breaks that were not charged
+        self._steps = self._tokens = 0
+        self._charged = 0.0  # steps, in part perhaps
 
     @contextmanager
     def measure(self, tokens: int) -> Iterator[None]:
-        """Clock one step; the GPU must be idle before the clock is read."""
+        """Clock one step; the GPU must be idle whenever the clock is read."""
+        self._wait()
+        start = self._clock()
         yield
-        torch.cuda.synchronize()
+        self._wait()
+        end = self._clock()
         self._steps += 1
-        if self._steps <= WALL_WARMUP_STEPS:
-            self._started = time.perf_counter()
-        self.warm = self._steps >= WALL_WARMUP_STEPS
-        self.used = time.perf_counter() - self._started
+        self._tokens += tokens
+        beyond = min(tokens, max(0, self._tokens - WALL_WARMUP_TOKENS))
+        share = 1.0 if self._steps > WALL_WARMUP_STEPS else beyond / max(1, tokens)
+        if self.warm:
+            self.used += start - self._last
+        else:
+            self._outside += start - self._last
+        self.used += share * (end - start)
+        self._charged += share
+        self._last = end
+        self.warm = self._steps >= WALL_WARMUP_STEPS or self._tokens >= WALL_WARMUP_TOKENS
 
-    def spent(self) -> bool:
-        """Whether the time is up."""
-        return self.used >= self.limit
+    def price(self) -> float:
+        """The mean so far: single steps stumble."""
+        return self.used / self._charged if self._charged else 0.0
 
-    def audit(self) -> None:
-        """A wall clock hides nothing."""
+    def audit(self, judged: bool = False) -> None:
+        """End a run that worked for long outside its steps. The judge's time is his own."""
+        outside = self._outside + self._clock() - self._last
+        if not judged and outside > WALL_SLACK:
+            raise BudgetError(
+                f"{outside:.1f} s passed outside the budget's steps, at most {WALL_SLACK:.0f} s may\n"
+                "hint: put the work inside `with budget.step(...)`, where it is charged"
+            )
 
 
 class ComputeMeter:
     """FLOP-equivalents on the CPU. Counts some steps and charges the others what the last counted one cost.
 
     Counted are the first two, every step whose tokens or parameters (shapes, types, frozen or not) differ from the
-    last, and a random sample drawn from the seed. No clock takes part, so equal runs are charged equally everywhere.
+    last, and a random sample drawn from the seed. When a sample turns out dearer, the uncounted steps before it are
+    charged half of the difference after the fact: nobody knows when it began. No clock takes part, so equal runs are
+    charged equally everywhere.
     """
 
     kind = "compute"
@@ -877,6 +1013,7 @@ class ComputeMeter:
         self._model = model
         self._steps = 0
         self._charge = 0  # of the last counted step
+        self._uncounted = 0  # steps since then
         self._shape: tuple[Any, ...] = ()
         self._sampler = random.Random(f"steps to count, seed {SEED}")
         with _own_work():
@@ -889,25 +1026,28 @@ class ComputeMeter:
         """Charge one step, and count it if its turn has come."""
         shape = (tokens, *((p.shape, p.dtype, p.requires_grad) for p in self._model.parameters()))
         sampled = self._sampler.random() < COUNT_SHARE
-        start = _cpu_seconds()
+        start = _run_cpu()
         if sampled or self._steps < 2 or shape != self._shape:  # the first fills caches and states
             with OperationCounter() as counter:
                 yield
-            self._charge = counter.total
+            if shape == self._shape:
+                self.used += self._uncounted * max(0, counter.total - self._charge) // 2
+            self._charge, self._uncounted = counter.total, 0
         else:
             yield
-        self._inside += _cpu_seconds() - start
+            self._uncounted += 1
+        self._inside += _run_cpu() - start
         self._shape = shape
         self._steps += 1
         self.used += self._charge
         self.audit()
 
-    def spent(self) -> bool:
-        """Whether another step like the last one would overrun."""
-        return self._steps > 0 and self.used + self._charge > self.limit * (1 + STEP_SLACK)
+    def price(self) -> float:
+        """Like the last counted step."""
+        return self._charge
 
-    def audit(self) -> None:
-        """End a run that burns much more CPU time than its count explains."""
+    def audit(self, judged: bool = False) -> None:
+        """End a run that burns much more CPU time than its count explains; judging is held to the same bounds."""
         if not self._breach and self._find_breach():
             with _own_work():  # the machine may have slowed down since: believe the slowest probe
                 seconds, per_flop = _probe()
@@ -925,7 +1065,7 @@ class ComputeMeter:
                 f"the steps burnt {self._inside:.1f} s of CPU time, their counted work explains at most {burnt:.1f} s\n"
                 "hint: work inside a step must go through torch operations in the main thread, where it is counted"
             )
-        outside = _CPU_BEFORE_IMPORT + _cpu_seconds() - _CPU_AFTER_IMPORT - self._inside - _own_seconds
+        outside = _CPU_BEFORE_IMPORT + _run_cpu() - _CPU_AFTER_IMPORT - self._inside
         allowed = HIDDEN_SHARE * self._inside + grace
         if outside > allowed:
             return (
@@ -946,8 +1086,8 @@ class Budget:
             with budget.step(tokens=...):
                 ...  # every micro-step, the optimiser, all of it
 
-    `fraction` is what is used up, in [0, 1]: drive schedules with it. A GPU is metered in seconds after a few warm-up
-    steps, a CPU in counted arithmetic.
+    `fraction` is what is used up of what whole steps can use, in [0, 1]: drive schedules with it. A GPU is metered in
+    seconds after a few warm-up steps, a CPU in counted arithmetic.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -956,7 +1096,8 @@ class Budget:
             raise BudgetError("a run has one budget, and it is already open")
         limit = round(PROFILE.budget * BUDGET_SCALE)
         cuda = PROFILE.device == "cuda"
-        self._meter: Meter = WallMeter(limit / 1e9) if cuda else ComputeMeter(model, limit)
+        self._meter: Meter = WallMeter(limit / 1e9, _WALL_AFTER_IMPORT) if cuda else ComputeMeter(model, limit)
+        self._fraction = 0.0
         self._in_step = False
         self.steps = 0
         self.tokens = 0
@@ -981,6 +1122,8 @@ class Budget:
             self._timed_tokens += tokens
         self.steps += 1
         self.tokens += tokens
+        now = _share(self._meter.limit, self._meter.used, self._meter.price())
+        self._fraction = max(self._fraction, now)  # schedules never go back, even when steps become cheaper
 
     @property
     def tokens_per_second(self) -> float:
@@ -989,22 +1132,88 @@ class Budget:
 
     @property
     def fraction(self) -> float:
-        """Share of the budget used, in [0, 1]."""
-        return min(1.0, self._meter.used / self._meter.limit)
+        """Share of the budget used, in [0, 1]; 1 when no other step fits."""
+        return self._fraction
 
     @property
     def spent(self) -> bool:
-        """Whether training has to stop."""
-        return self._meter.spent()
+        """Whether another step, like those before, would overrun."""
+        meter = self._meter
+        return self.steps > 0 and _whole_steps(meter.limit, meter.used, meter.price() or meter.limit) < 1
 
-    def audit(self) -> None:
+    def audit(self, judged: bool = False) -> None:
         """Raise `BudgetError` if the run has worked where the budget does not look."""
-        self._meter.audit()
+        self._meter.audit(judged)
 
     def statement(self) -> dict[str, str | float]:
         """What the receipt says about the budget."""
         used = round(self._meter.used, 3)
         return {"kind": self._meter.kind, "limit": self._meter.limit, "used": used, "tokens": self.tokens}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The attention kernel: chosen once, so that all runs of a machine use the same one
+# ----------------------------------------------------------------------------------------------------------------------
+
+FLASH_KERNEL = "kernels-community/flash-attn3"
+
+
+def _is_hopper() -> bool:
+    """Whether FlashAttention-3 is made for this card."""
+    return PROFILE.device == "cuda" and torch.cuda.get_device_capability()[0] == 9
+
+
+def _load_kernel() -> Callable[..., torch.Tensor]:
+    """FlashAttention-3, from the hub, or from the disk alone if HF_HUB_OFFLINE says so."""
+    from kernels import get_kernel
+
+    attention: Callable[..., torch.Tensor] = get_kernel(FLASH_KERNEL, version=1).flash_attn_func
+    return attention
+
+
+def choose_attention(record: Path, load: Callable[[], object] = _load_kernel) -> str:
+    """Fetch FlashAttention-3 and note in `record` that runs use it, or else that they use torch's own. Decided once."""
+    choice = record.read_text().strip() if record.exists() else ""
+    if choice != "torch":
+        try:
+            load()  # also when it is recorded already: the hub's cache may have been emptied since
+            choice = "flash-attention-3"
+        except Exception as error:  # whatever the hub, its client or the loader raises
+            if choice:
+                raise BenchmarkError(
+                    f"earlier runs used the kernel recorded in {record}, which cannot be had now "
+                    f"({type(error).__name__}: {error})\nhint: check the network and run `uv run prepare.py` again"
+                ) from error
+            choice = "torch"
+            print(f"FlashAttention-3 cannot be had ({type(error).__name__}: {error})", file=sys.stderr)
+        _write(record, f"{choice}\n".encode())
+    if choice == "torch":
+        print(f"all runs will use torch's own, slower attention; to try again, remove {record} and run prepare.py")
+    return choice
+
+
+def load_attention(
+    record: Path | None = None, load: Callable[[], Callable[..., torch.Tensor]] = _load_kernel
+) -> Callable[..., torch.Tensor] | None:
+    """The kernel that `prepare.py` chose for a Hopper card, read from the disk; nothing where torch's own is used.
+
+    A run that silently took the other kernel would train on fewer tokens and be compared with runs that did not, so
+    a kernel that was prepared and cannot be loaded ends it.
+    """
+    if record is None:
+        if not _is_hopper():
+            return None
+        record = folder_for(PROFILE) / "attention.txt"
+    try:
+        if record.read_text().strip() == "torch":
+            return None
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when `kernels` is first imported: no run asks the hub for anything
+        return load()
+    except Exception as error:  # see above: whatever it is, no other kernel may step in
+        raise SystemExit(
+            f"error: the attention kernel recorded in {record} cannot be loaded ({type(error).__name__}: {error})\n"
+            "hint: run `uv run prepare.py` with a network; to do without the kernel, write `torch` into that file"
+        ) from error
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1038,7 +1247,7 @@ def evaluate_bpb(model: torch.nn.Module, budget: Budget, rows: int = 8) -> float
     model.eval()
     _check_causality(model, data.validation, rows)
     bits_per_byte = _measure_bpb(model, data.validation, torch.from_numpy(data.token_bytes), rows)
-    budget.audit()  # again: judging is no time to go on learning
+    budget.audit(judged=True)  # again: judging is no time to go on learning
     if not math.isfinite(bits_per_byte):
         raise BenchmarkError(f"val_bpb is {bits_per_byte}: the model has diverged")
     value = round(bits_per_byte, 6)
@@ -1058,20 +1267,31 @@ def evaluate_bpb(model: torch.nn.Module, budget: Budget, rows: int = 8) -> float
 
 
 def _check_causality(model: torch.nn.Module, validation: Tokens, rows: int) -> None:
-    """Whoever sees the token he is asked for scores like an oracle: what comes later may not change an earlier loss."""
-    block = torch.from_numpy(validation[:rows].astype(np.int64)).to(PROFILE.device)
-    half = block.shape[1] // 2
-    altered = block.clone()
-    altered[:, half:] = block[:, half:].roll(1, dims=0).flip(1)  # other rows' second halves, backwards
-    before, after = (
-        model(tokens[:, :-1], tokens[:, 1:], reduction="none").reshape(len(tokens), -1)[:, : half - 1].float()
-        for tokens in (block, altered)
-    )
-    difference = float((before - after).abs().mean())
-    if difference > CAUSALITY_TOLERANCE:
-        raise BenchmarkError(
-            f"losses changed by {difference:.2g} nats when only later tokens did: the model sees what it should predict"
-        )
+    """Whoever sees the token he is asked for scores like an oracle: what comes later may not change an earlier loss.
+
+    From some position on every input token is replaced, the targets stay, and the losses before it are compared
+    position by position: a look ahead of one token shows in the last of them alone. An odd and an even position are
+    tried, because a model that reads tokens in groups leaks inside a group and not across its edge.
+    """
+    block = torch.from_numpy(validation[:rows].astype(np.int64))
+    inputs, targets = block[:, :-1], block[:, 1:].to(PROFILE.device)
+    shift = torch.randint(1, PROFILE.vocabulary, inputs.shape, generator=torch.Generator().manual_seed(0))
+    other = (inputs + shift) % PROFILE.vocabulary  # differs everywhere
+
+    def losses(tokens: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = model(tokens.to(PROFILE.device), targets, reduction="none")
+        return result.reshape(targets.shape).float()
+
+    before = losses(inputs)
+    half = inputs.shape[1] // 2
+    for first in (half - 1, half):
+        after = losses(torch.cat((inputs[:, :first], other[:, first:]), dim=1))
+        difference = float((after - before)[:, :first].abs().mean(dim=0).max())
+        if difference > CAUSALITY_TOLERANCE:
+            raise BenchmarkError(
+                f"losses changed by {difference:.2g} nats when only later tokens did: the model sees what it should "
+                "predict"
+            )
 
 
 def _measure_bpb(model: torch.nn.Module, validation: Tokens, token_bytes: torch.Tensor, rows: int) -> float:
@@ -1113,6 +1333,8 @@ def _prepare_cuda(shards: int, workers: int) -> None:
     folder = folder_for(PROFILE)
     with _locked(folder):
         build_cuda(folder, shards, workers)
+    if _is_hopper():
+        print(f"attention:       {choose_attention(folder / 'attention.txt')}")
     data = load_cuda(folder)
     tokens = sum(len(shelf.tokens) for shelf in data.train)
     print(f"training text:   {len(data.train)} shards, {tokens:,} tokens of a vocabulary of {PROFILE.vocabulary:,}")
@@ -1139,7 +1361,7 @@ def main() -> int:
     return 0
 
 
-_CPU_AFTER_IMPORT = _cpu_seconds()
+_CPU_AFTER_IMPORT, _WALL_AFTER_IMPORT = _cpu_seconds(), time.perf_counter()
 
 if __name__ == "__main__":
     sys.exit(main())

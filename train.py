@@ -107,21 +107,7 @@ def autocast() -> AbstractContextManager[object]:
     return torch.autocast(DEVICE.type, dtype=COMPUTE)
 
 
-def load_flash_attention() -> Callable[..., Tensor] | None:
-    """FlashAttention-3 on Hopper cards, where it is fastest; elsewhere, or out of reach of the hub, nothing."""
-    if not ON_GPU or torch.cuda.get_device_capability()[0] != 9:  # 9 is Hopper
-        return None
-    try:
-        from kernels import get_kernel
-
-        attention: Callable[..., Tensor] = get_kernel("kernels-community/flash-attn3", version=1).flash_attn_func
-        return attention
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        print(f"FlashAttention-3 is not available ({error}); using torch's own attention", file=sys.stderr)
-        return None
-
-
-FLASH_ATTENTION = load_flash_attention()
+FLASH_ATTENTION = prepare.load_attention()  # FlashAttention-3 on Hopper cards, where it is fastest; elsewhere nothing
 
 
 def norm(x: Tensor) -> Tensor:

@@ -14,4 +14,6 @@ except ImportError:
         sys.exit(f"error: no nightlab in {sys.executable} or {lab}/.venv\n\nhint: run `uv sync` in {lab}, then again")
     os.execv(python, [str(python), *sys.argv])  # noqa: S606
 if __name__ == "__main__":
-    sys.exit(main(["exec", "-h"] if "-h" in sys.argv else ["exec", *sys.argv[1:]]))
+    words = sys.argv[1:]
+    ours = words[: words.index("--") + 2] if "--" in words else words  # what follows is the command's own -h
+    sys.exit(main(["exec", "-h"] if "-h" in ours else ["exec", *words]))

@@ -131,7 +131,7 @@ class Bench:
     def night(self, *, ideas: int | None = None, hours: float | None = None) -> History:
         """One night from beginning to end."""
         with self.lab() as lab:
-            lab.check()
+            lab.sources.check()
             lab.begin(ideas=ideas, hours=hours, seed=1)
             lab.run_night()
             return lab.history

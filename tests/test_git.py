@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -349,6 +350,32 @@ def test_kept_commits_survive_a_clean_up(repo: Repo) -> None:
     repo.git("gc", "--quiet", "--prune=now")
     assert git.resolve(kept) == kept
     assert git.resolve(lost) is None
+
+
+def test_a_kept_commit_is_never_replaced(repo: Repo) -> None:
+    """The same source in another commit is kept beside the first one, which the records may name."""
+    git = Git(repo.root)
+    tree = git.tree_of(git.head())
+    first, second = git.commit(tree, git.head(), "first"), git.commit(tree, git.head(), "second")
+    for commit in (first, second, first, second):
+        git.keep("e1", commit)
+    assert git.resolve("refs/nightlab/experiments/e1") == first
+    repo.git("gc", "--prune=now", "--quiet")
+    assert git.resolve(second) == second
+
+
+def test_a_place_that_cannot_be_written_is_named(repo: Repo, tmp_path: Path) -> None:
+    """No room for a workspace or for a scratch index is git's error with the place's name, never a bare OSError."""
+    git = Git(repo.root)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GitError, match=f"{tmp_path}/file/below cannot be written"):
+        git.checkout(git.tree_of(git.head()), tmp_path / "file" / "below")
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path / "nowhere")
+    try:
+        with pytest.raises(GitError, match=r"nowhere.* cannot be written"):
+            git.tree_with(git.head(), {"train.py": ""})
+    finally:
+        tempfile.tempdir = before
 
 
 def test_outputs_are_excluded_once(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from nightlab.errors import (
 )
 from nightlab.history import History
 from nightlab.ledger import Ledger
-from nightlab.loop import TRAILER, lease
+from nightlab.loop import lease
 from nightlab.runner.fake import FakeBackend, FakeJob
+from nightlab.sources import TRAILER
 from nightlab.types import (
     Decision,
     Direction,
@@ -362,7 +363,7 @@ def test_a_night_on_top_of_an_undecided_idea_ends(bench: Bench) -> None:
     with bench.lab() as lab:
         lab.begin(ideas=5, hours=None, seed=1)
         base = lab.history.state(lab.baseline()).experiment
-        answer = bench.proposer.propose(lab.history, base.id, lab.files_of(base.commit), Random(0))
+        answer = bench.proposer.propose(lab.history, base.id, lab.sources.at(base.commit), Random(0))
         assert isinstance(answer, Idea)
         lab.propose(answer, base)
     bench.repo.commit({"train.py": WORSE})
@@ -637,14 +638,14 @@ def test_all_news_are_judged_before_anything_starts(tmp_path: Path, eager: bool)
 
 def refused(bench: Bench, error: type[Exception], match: str) -> None:
     with bench.lab() as lab, pytest.raises(error, match=match):
-        lab.check()
+        lab.sources.check()
 
 
 def test_a_clean_lab_is_accepted(bench: Bench) -> None:
     """Untracked files beside the editable one are no obstacle."""
     bench.repo.write({"notes.txt": "mine"})
     with bench.lab() as lab:
-        lab.check()
+        lab.sources.check()
 
 
 @pytest.mark.parametrize("name", ["train.py", "prepare.py"])

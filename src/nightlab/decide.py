@@ -77,14 +77,18 @@ def final_seed(night: int, index: int) -> int:
 # --- judging ----------------------------------------------------------------------------------------------------
 
 
-def rows(history: History, settings: Settings, *, final: bool = False) -> list[model.Row]:
+def rows(
+    history: History, settings: Settings, *, final: bool = False, baseline: ExperimentId | None = None
+) -> list[model.Row]:
     """The judge's evidence, oldest first: finished runs that may steer, or those of the final blocks.
 
-    Only of the line that the latest night builds on: under another baseline the same number may mean another thing.
+    Only of the line that `baseline` (the latest night's, unless another is named) belongs to: under another one the
+    same number may mean another thing.
     Values are turned into losses here: neither direction nor units of the metric enter the judge.
     """
     sign = settings.metric.direction.sign
-    comparable = {state.experiment.id for state in history.line}
+    line = history.line if baseline is None else history.line_of(baseline)
+    comparable = {state.experiment.id for state in line}
     found = []
     for place, state in enumerate(history.runs.values()):
         counts = state.run.purpose is Purpose.FINAL if final else state.run.purpose.steers

@@ -16,7 +16,7 @@ from pathlib import Path
 from nightlab import supervise
 from nightlab.config import Settings
 from nightlab.decide import FIRST_SEED
-from nightlab.errors import AlreadyRecordedError, UsageError
+from nightlab.errors import AlreadyRecordedError, BackendError, UsageError
 from nightlab.git import Git
 from nightlab.ledger import Ledger
 from nightlab.runner import lock, machine
@@ -85,8 +85,9 @@ def _started(
     """Record the run as started, its lock taken beforehand so that nobody takes it for dead."""
     here = Path.cwd()
     device = machine.places(replace(settings, budget=replace(settings.budget, slots=1)))[0]
-    environment = machine.environment(device, lab_environment(settings.root), dirty=True)
+    environment = machine.environment(device, lab_environment(settings), dirty=True)
     stem = f"{datetime.fromtimestamp(time.time(), UTC):%Y%m%dT%H%M%SZ}-{experiment.commit[:7]}"
+    settings.runs.mkdir(parents=True, exist_ok=True)
     attempt = 1
     while True:
         run = Run(
@@ -100,8 +101,11 @@ def _started(
             environment=environment,
         )
         order = _order(settings, run, here)
-        order.run_dir.mkdir(parents=True, exist_ok=True)
-        held = lock.take(order.files.lock)
+        try:
+            held = _claim(order)
+        except (FileExistsError, BackendError):
+            attempt += 1
+            continue
         try:
             ledger.append(Started(run=run))
         except AlreadyRecordedError:
@@ -109,6 +113,17 @@ def _started(
             attempt += 1
         else:
             return order, held
+
+
+def _claim(order: Order) -> int:
+    """Make the run's directory and take its lock; whoever makes the directory has the name.
+
+    Raises:
+        FileExistsError: another process was faster.
+        BackendError: the same.
+    """
+    order.run_dir.mkdir()
+    return lock.take(order.files.lock)
 
 
 def _order(settings: Settings, run: Run, here: Path) -> Order:

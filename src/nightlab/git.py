@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from nightlab.errors import GitError, NoRepositoryError
@@ -133,8 +134,7 @@ class Git:
 
     def tree_with(self, base: str, files: Mapping[str, str], removed: Sequence[str] = ()) -> str:
         """Tree object of commit `base` with `files` put in its place and `removed` taken out."""
-        with tempfile.TemporaryDirectory(prefix="nightlab-index-") as scratch:
-            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        with _scratch_index() as index:
             self._run("read-tree", base, env=index)
             entries = [f"0 {'0' * len(self.head())}\t{self.prefix}{path}\0" for path in removed]
             for path, text in files.items():
@@ -155,9 +155,12 @@ class Git:
 
     def checkout(self, tree: str, destination: Path) -> None:
         """Write the files of `tree` (those below the lab's root) into `destination`, which must not exist yet."""
-        destination.mkdir(parents=True)
-        with tempfile.TemporaryDirectory(prefix="nightlab-index-") as scratch:
-            env = {"GIT_INDEX_FILE": str(Path(scratch) / "index"), "GIT_WORK_TREE": str(destination)}
+        try:
+            destination.mkdir(parents=True)
+        except OSError as exc:
+            raise _unwritable(destination, exc) from exc
+        with _scratch_index() as index:
+            env = {**index, "GIT_WORK_TREE": str(destination)}
             source = f"{tree}:{self.prefix.rstrip('/')}" if self.prefix else tree
             self._run("--git-dir", str(self.git_dir), "read-tree", source, env=env, cwd=destination)
             self._run("--git-dir", str(self.git_dir), "checkout-index", "--all", "--force", env=env, cwd=destination)
@@ -179,8 +182,14 @@ class Git:
         raise self._failure(arguments, done)
 
     def keep(self, name: str, commit: str) -> None:
-        """Keep an experiment's commit alive for ever."""
-        self._run("update-ref", f"{EXPERIMENTS}{name}", commit)
+        """Keep an experiment's commit alive for ever.
+
+        A ref that keeps another commit of the same source is left alone: that commit may be in the records. Ours is
+        then kept beside it.
+        """
+        ref = f"{EXPERIMENTS}{name}"
+        if not self.move(ref, commit, None) and self.resolve(ref) != commit:
+            self.move(f"{ref}-{commit[:12]}", commit, None)
 
     def ignore(self, patterns: Sequence[str]) -> None:
         """List our untracked outputs in .git/info/exclude, once."""
@@ -194,7 +203,7 @@ class Git:
                 with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
                     file.write(glue + "".join(f"{pattern}\n" for pattern in missing))
         except OSError as exc:
-            raise GitError(f"{path} cannot be written: {exc.strerror}", hint="make it writable") from exc
+            raise _unwritable(path, exc) from exc
 
     # --- machinery ------------------------------------------------------------------------------------------
 
@@ -241,4 +250,21 @@ class Git:
         except OSError as exc:
             if not (cwd or self.root).is_dir():
                 raise NoRepositoryError(f"{cwd or self.root} is no directory that can be entered") from exc
+            if not isinstance(exc, FileNotFoundError):
+                raise GitError(f"git cannot be started: {exc.strerror}", hint="`ulimit -a` may say more") from exc
             raise GitError("git is not installed, or not on PATH", hint="install git and try again") from exc
+
+
+@contextmanager
+def _scratch_index() -> Iterator[Mapping[str, str]]:
+    """An index file of our own, as a variable for git."""
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="nightlab-index-", ignore_cleanup_errors=True)
+    except OSError as exc:
+        raise _unwritable(Path(exc.filename or tempfile.gettempdir()), exc) from exc
+    with directory as name:
+        yield {"GIT_INDEX_FILE": os.path.join(name, "index")}
+
+
+def _unwritable(path: Path, exc: OSError) -> GitError:
+    return GitError(f"{path} cannot be written: {exc.strerror}", hint="free some disk space, or make it writable")

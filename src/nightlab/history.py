@@ -164,9 +164,11 @@ class History:
     @property
     def line(self) -> list[ExperimentState]:
         """The experiments that the latest night's baseline can be compared with: those of one line of parents."""
-        if self.night is None:
-            return []
-        root = self.experiments[self.night.began.baseline].root
+        return [] if self.night is None else self.line_of(self.night.began.baseline)
+
+    def line_of(self, baseline: ExperimentId) -> list[ExperimentState]:
+        """The same for any experiment."""
+        root = self.experiments[baseline].root
         return [state for state in self.experiments.values() if state.root == root]
 
     @property

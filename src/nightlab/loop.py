@@ -15,14 +15,12 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Protocol
 
-from nightlab import decide
+from nightlab import decide, promotions
 from nightlab.config import Settings
 from nightlab.errors import (
     AlreadyRecordedError,
     BackendError,
     BusyError,
-    DirtyTreeError,
-    LabError,
     NightlabError,
     ShadowError,
     UsageError,
@@ -30,9 +28,8 @@ from nightlab.errors import (
 from nightlab.git import Git
 from nightlab.history import History
 from nightlab.ledger import Ledger
-from nightlab.runner.hashes import hash_files, matching
 from nightlab.runner.order import RunFiles, read_ended
-from nightlab.search.source import experiment_id, patch, shadowed, source_hash
+from nightlab.sources import Sources
 from nightlab.types import (
     NO_SLOT,
     Adopted,
@@ -59,11 +56,9 @@ from nightlab.types import (
     RunId,
     Started,
     Usage,
-    Verdict,
 )
 
 _PATIENCE_S = 60.0  # beyond the grace that a run has to end, before we leave its supervisor alone with it
-TRAILER = "Nightlab-Experiment"
 MAX_REFUSED = 20  # unusable proposals in one sitting before the search is said to be exhausted
 _POLL_SHARE, _POLL_MIN_S, _POLL_MAX_S = 0.02, 0.01, 0.25  # look again after 2 % of the youngest run's age
 
@@ -148,6 +143,7 @@ class Lab:
         self.settings = settings
         self.ledger = ledger
         self.git = git
+        self.sources = Sources(settings, git)
         self.backend = backend
         self.proposer = proposer
         self.listener = listener or Silent()
@@ -159,40 +155,6 @@ class Lab:
         self._refused = 0
 
     # --- beginning ------------------------------------------------------------------------------------------
-
-    def check(self) -> None:
-        """Refuse to start from a tree that is not what the records would say.
-
-        Raises:
-            NoRepositoryError, DirtyTreeError, ShadowError, LabError
-        """
-        head = self.git.head()
-        listed = self.git.files(head)
-        editable = matching(listed, self.settings.editable)
-        if not editable:
-            raise LabError(
-                f"no committed file matches editable = {list(self.settings.editable)} in {self.settings.root}",
-                hint="commit the file to edit, or name it in nightlab.toml",
-            )
-        dirty = self.git.dirty((*editable, *matching(listed, self.settings.protected)))
-        if dirty:
-            raise DirtyTreeError(
-                f"uncommitted changes in {', '.join(dirty)}",
-                hint="commit them to start from them, `git stash` to start without them, "
-                "or `nightlab try` to run them as one experiment",
-            )
-        links = sorted(set(editable) - set(self.git.blobs(head)))
-        if links:
-            raise LabError(
-                f"{', '.join(links)} is a link, and what it points to would be edited for everybody",
-                hint="name the file itself in `editable`",
-            )
-        hidden = shadowed(_beside(listed, editable))
-        if hidden:
-            raise ShadowError(
-                f"{', '.join(hidden)} would hide Python's own module of that name from every run",
-                hint="rename the file",
-            )
 
     def begin(self, *, ideas: int | None, hours: float | None, seed: int) -> bool:
         """Go on with the unfinished night, or begin a new one from the committed source.
@@ -230,11 +192,11 @@ class Lab:
     def baseline(self) -> ExperimentId:
         """The experiment of HEAD's own source, recorded if it is new."""
         head = self.git.head()
-        files = self.files_of(head)
-        name = experiment_id(source_hash(files, self.settings.digest))
+        files = self.sources.at(head)
+        name = self.sources.identify(files)
         if name not in self.history.experiments:
             idea = Idea(description="baseline", files=files, plan=Plan(emitter="baseline"), family="baseline")
-            self._record(idea, commit=head, parent=None, before={})
+            self._tell(Proposed(experiment=self.sources.experiment(idea, commit=head)))
         return name
 
     def propose(self, idea: Idea, parent: Experiment) -> Experiment:
@@ -244,16 +206,9 @@ class Lab:
             ShadowError: it brings a file that hides a module of Python's.
             AlreadyRecordedError: the lab knows this very source.
         """
-        before = self.files_of(parent.commit)
-        hidden = shadowed(sorted(set(idea.files) - set(before)))
-        if hidden:
-            raise ShadowError(f"the idea adds {', '.join(hidden)}, which would hide Python's own module")
-        changed = {path: text for path, text in idea.files.items() if before.get(path) != text}
-        tree = self.git.tree_with(parent.commit, changed, removed=sorted(set(before) - set(idea.files)))
-        name = experiment_id(source_hash(idea.files, self.settings.digest))
-        message = f"{idea.description}\n\n{idea.hypothesis}\n\n{TRAILER}: {name}\n"
-        commit = self.git.commit(tree, parent.commit, message)
-        return self._record(idea, commit=commit, parent=parent, before=before)
+        experiment = self.sources.commit(idea, parent)
+        self._tell(Proposed(experiment=experiment))
+        return experiment
 
     def take_working_tree(self, *, description: str, hypothesis: str, seeds: int) -> Experiment:
         """Record the working tree's editable files as an idea on top of the champion's commit.
@@ -264,13 +219,8 @@ class Lab:
             DirtyTreeError: a protected file was changed.
             AlreadyRecordedError: the lab knows this very source.
         """
-        head = self.git.head()
-        listed = self.git.files(head)
-        protected = self.git.dirty(matching(listed, self.settings.protected))
-        if protected:
-            raise DirtyTreeError(f"{', '.join(protected)} changed, but no experiment may", hint="git restore them")
-        files = self.working_files()
-        name = experiment_id(source_hash(files, self.settings.digest))
+        files = self.sources.working()
+        name = self.sources.identify(files)
         if name == self.baseline():
             return self.history.state(name).experiment
         plan = Plan(emitter=decide.TRY, seeds=max(seeds, 1))
@@ -290,16 +240,6 @@ class Lab:
             )
         return self.propose(Idea(description=text, hypothesis=hypothesis, files=files, plan=plan), parent)
 
-    def working_files(self) -> dict[str, str]:
-        """Editable files as they lie in the working tree, tracked or not."""
-        found = {}
-        for path in hash_files(self.settings.root, self.settings.editable):
-            try:
-                found[path] = (self.settings.root / path).read_text(encoding="utf-8")
-            except UnicodeDecodeError as exc:
-                raise LabError(f"{path} is no UTF-8 text", hint="take it out of `editable`") from exc
-        return found
-
     def look_on(self, seconds: float) -> bool:
         """Follow another process's work for a while; whether every idea of this line is decided."""
         until = self._clock() + seconds
@@ -308,42 +248,6 @@ class Lab:
             self.listener.tick(self.history)
             self._sleep(_POLL_MAX_S)
         return not any(state.is_open for state in self.history.line)
-
-    def _record(self, idea: Idea, *, commit: str, parent: Experiment | None, before: Files) -> Experiment:
-        digest = source_hash(idea.files, self.settings.digest)
-        experiment = Experiment(
-            id=experiment_id(digest),
-            source_hash=digest,
-            commit=commit,
-            parent_commit=parent.commit if parent else self.git.parent(commit),
-            parent=parent.id if parent else None,
-            description=idea.description,
-            patch=patch(before, idea.files),
-            plan=idea.plan,
-            hypothesis=idea.hypothesis,
-            family=idea.family,
-            tags=idea.tags,
-            changes=idea.changes,
-        )
-        self.git.keep(experiment.id, commit)
-        self._tell(Proposed(experiment=experiment))
-        return experiment
-
-    def files_of(self, commit: str) -> dict[str, str]:
-        """Editable files of a commit.
-
-        Raises:
-            LabError: one of them is no UTF-8 text.
-        """
-        found = {}
-        for path in matching(self.git.files(commit), self.settings.editable):
-            try:
-                found[path] = self.git.read(commit, path).decode("utf-8")
-            except UnicodeDecodeError as exc:
-                raise LabError(
-                    f"{path} is no UTF-8 text, so it cannot be edited", hint="take it out of `editable`"
-                ) from exc
-        return found
 
     # --- the night ------------------------------------------------------------------------------------------
 
@@ -355,7 +259,7 @@ class Lab:
         """Work until no idea is open, proposing nothing; an unfinished night stays unfinished."""
         done = self._work(only_open=True)
         self._stop()
-        self.sync_branch()
+        promotions.sync(self.history, self.sources)
         night = self.history.night
         if night is not None and night.ended is None and night.began.ideas == 0:
             self._tell(NightEnded(night=night.began.night, reason=done.reason))
@@ -410,7 +314,7 @@ class Lab:
         base = self.history.state(champion).experiment
         # A fresh generator for each proposal: what is proposed depends on the night's seed and the ledger only.
         rng = Random(f"{night.began.seed}:{decide.ideas_tried(self.history) + self._refused}")
-        answer = self.proposer.propose(self.history, base.id, self.files_of(base.commit), rng)
+        answer = self.proposer.propose(self.history, base.id, self.sources.at(base.commit), rng)
         if isinstance(answer, Exhausted):
             self._exhausted = answer
             self._tell(Noted(topic="exhausted", text=answer.reason))
@@ -476,13 +380,13 @@ class Lab:
             verdict = decide.judge(self.history, self.settings, names[0])
             self._tell(Judged(verdict=verdict))
             if verdict.decision is Decision.KEEP:
-                self.sync_branch()
+                promotions.sync(self.history, self.sources)
 
     def _finish(self, done: decide.Done) -> decide.Done:
         night = self.history.night
         assert night is not None
         self._stop()
-        self.sync_branch()
+        promotions.sync(self.history, self.sources)
         reason = self._exhausted.reason if self._exhausted and not done.failed else done.reason
         self._tell(NightEnded(night=night.began.night, reason=reason))
         return decide.Done(reason, failed=done.failed)
@@ -491,7 +395,8 @@ class Lab:
         """End the lab's own runs, whoever started them, and wait for their endings."""
         until = self._clock() + self.settings.budget.grace_seconds + _PATIENCE_S
         for name in self._own_runs():
-            self.backend.stop(name, "stopped by the operator")
+            with suppress(NightlabError):  # one that cannot be asked is no reason not to ask the others
+                self.backend.stop(name, "stopped by the operator")
         while self._own_runs() and self._clock() < until:
             self._take_in()
             self._sleep(_POLL_MIN_S)
@@ -534,48 +439,6 @@ class Lab:
         with suppress(AlreadyRecordedError):  # a supervisor thought dead was quicker: its record stands
             self.ledger.append(ended)
         self._fold_news()
-
-    # --- promotions -----------------------------------------------------------------------------------------
-
-    def sync_branch(self) -> None:
-        """Bring the branch of promotions up to date: one commit for each, in order; what is there stays."""
-        chain = self.history.chain
-        if len(chain) < 2:
-            return
-        ref = f"refs/heads/{self.branch()}"
-        while True:
-            old = self.git.resolve(ref)
-            base = self.history.state(chain[0]).experiment.commit
-            tip = old or base
-            done = self.git.trailers(tip, TRAILER)
-            for verdict in self._promotions(chain):
-                if verdict.experiment not in done:
-                    tip = self._promotion_commit(tip, verdict, base)
-            if tip == old or self.git.move(ref, tip, old):
-                return
-
-    def branch(self) -> str:
-        """Where promotions go: never onto a branch that somebody has checked out."""
-        return self.git.free_branch(self.settings.branch)
-
-    def _promotions(self, chain: list[ExperimentId]) -> list[Verdict]:
-        return [v for v in self.history.promotions if v.experiment in chain[1:]]
-
-    def _promotion_commit(self, tip: str, verdict: Verdict, base: str) -> str:
-        """A commit on `tip` with the experiment's source; merges `base` where the branch has not followed it yet."""
-        experiment = self.history.state(verdict.experiment).experiment
-        message = f"{experiment.description}\n\n{verdict.because}\n\n{TRAILER}: {experiment.id}\n"
-        if not self.git.is_ancestor(base, tip):
-            return self.git.commit(self.git.tree_of(experiment.commit), tip, message, merged=base)
-        files = self.files_of(experiment.commit)
-        tree = self.git.tree_with(tip, files, removed=sorted(set(self.files_of(tip)) - set(files)))
-        return self.git.commit(tree, tip, message)
-
-
-def _beside(listed: tuple[str, ...], editable: tuple[str, ...]) -> tuple[str, ...]:
-    """Files in the top directory or in one that holds an editable file: those that a run may import by name."""
-    places = {"", *(path.rpartition("/")[0] for path in editable)}
-    return tuple(path for path in listed if path.rpartition("/")[0] in places)
 
 
 def _stamp(at: float) -> str:

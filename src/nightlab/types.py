@@ -184,7 +184,7 @@ class StoppedEarly:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """The supervisor died before it could say how the run ended."""
+    """Nothing is known of the idea: the supervisor died, or somebody or the kernel killed the command."""
 
     reason: str
 

@@ -129,3 +129,40 @@ def test_a_model_that_sees_the_future_is_refused(prepare: ModuleType) -> None:
     model = Oracle(1024)
     with pytest.raises(prepare.BenchmarkError, match="sees what it should predict"):
         prepare.evaluate_bpb(model, trained(prepare, model))
+
+
+class Neighbourly(Uniform):
+    """Reads a token's neighbours from `first` to `last` places away, and is rewarded for small ones."""
+
+    def __init__(self, first: int, last: int, stride: int = 1) -> None:
+        super().__init__(1024)
+        self.reach = range(first, last + 1)
+        self.stride = stride  # of the positions that look around; the others see themselves
+
+    def forward(self, tokens: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        """Losses that depend on the mean of the neighbours."""
+        x = tokens.float() / 1024
+        padded = torch.nn.functional.pad(x, (3, 3))
+        around = torch.stack([padded[:, 3 + d : 3 + d + x.shape[1]] for d in self.reach]).mean(dim=0)
+        looking = torch.arange(x.shape[1]) % self.stride == 0
+        return (self.loss + torch.where(looking, around, x)).reshape(-1)
+
+
+@pytest.mark.parametrize("stride", [1, 2], ids=["everywhere", "at even positions"])
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (-1, 1)], ids=["one token ahead", "centred convolution"])
+def test_a_look_ahead_of_one_token_is_refused(prepare: ModuleType, first: int, last: int, stride: int) -> None:
+    """A model that sees the very token it is to predict, and nothing beyond, is caught."""
+    model = Neighbourly(first, last, stride)
+    with pytest.raises(prepare.BenchmarkError, match="sees what it should predict"):
+        prepare._check_causality(model, prepare.load_data().validation, 8)
+
+
+def test_honest_models_pass_the_causality_check(prepare: ModuleType, train: ModuleType) -> None:
+    """A model that looks only back passes, and so does the shipped one once it has something to say."""
+    validation = prepare.load_data().validation
+    prepare._check_causality(Neighbourly(-3, 0), validation, 8)
+    model = train.build_model()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with torch.no_grad(), train.autocast():
+        prepare._check_causality(model, validation, 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from pathlib import Path
 from types import ModuleType
@@ -196,3 +197,41 @@ def test_an_absurd_loss_is_an_error(prepare: ModuleType, train: ModuleType, loss
 
     with pytest.raises(train.DivergedError, match="step 0"):
         train.train(model, forward, prepare.Budget(model), train.DEVICE_BATCH)
+
+
+def broken(*_: object) -> object:
+    """A hub client on a bad day: not an OSError."""
+    raise LookupError("no such kernel")
+
+
+def test_the_attention_kernel_is_chosen_once(prepare: ModuleType, tmp_path: Path) -> None:
+    """prepare.py records which attention runs use; a later try with a better network changes nothing."""
+    record = tmp_path / "attention.txt"
+    assert prepare.choose_attention(record, broken) == "torch"
+    assert prepare.choose_attention(record, lambda: None) == "torch"
+    assert prepare.load_attention(record, broken) is None
+    record.unlink()
+    assert prepare.choose_attention(record, lambda: None) == "flash-attention-3"
+    with pytest.raises(prepare.BenchmarkError, match="earlier runs used the kernel"):
+        prepare.choose_attention(record, broken)
+    assert record.read_text() == "flash-attention-3\n"
+
+
+def test_a_prepared_kernel_is_loaded_offline_or_not_at_all(
+    prepare: ModuleType, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Training reads the kernel from the disk, and ends with a hint rather than taking another one in silence."""
+    record = tmp_path / "attention.txt"
+    environment.setenv("HF_HUB_OFFLINE", "0")
+    with pytest.raises(SystemExit, match=r"run `uv run prepare\.py`"):
+        prepare.load_attention(record, lambda: print)
+    record.write_text("flash-attention-3\n")
+    assert prepare.load_attention(record, lambda: print) is print
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    with pytest.raises(SystemExit, match="no such kernel"):
+        prepare.load_attention(record, broken)
+
+
+def test_machines_without_a_hopper_card_use_torchs_attention(train: ModuleType) -> None:
+    """Where FlashAttention-3 does not run nothing is loaded and no record is needed."""
+    assert train.FLASH_ATTENTION is None

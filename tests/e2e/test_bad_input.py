@@ -254,5 +254,124 @@ def test_the_door_runs_a_command(tmp_path: Path) -> None:
     done = subprocess.run([*words, "echo", "hello"], cwd=tmp_path, env=environment(), capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"hello\n")
     assert subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, check=False).returncode == 2
-    helped = subprocess.run([*words, "x", "-h"], cwd=tmp_path, env=environment(), capture_output=True, check=False)
-    assert (helped.returncode, b"--timeout" in helped.stdout) == (0, True)
+    for asked in (["-h"], [*words[2:-1], "-h"], ["--", "-h"]):
+        helped = subprocess.run([*words[:2], *asked], cwd=tmp_path, env=environment(), capture_output=True, check=False)
+        assert (helped.returncode, b"--timeout" in helped.stdout) == (0, True)
+
+
+def test_the_doors_help_leaves_the_commands_own_alone(tmp_path: Path) -> None:
+    """`-- echo -h` is a word of the command, not a question to us."""
+    door = Path(__file__).resolve().parents[2] / "scripts" / "run_experiment.py"
+    words = [sys.executable, str(door), "--", "printf", "%s.", "-h"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"-h.")
+
+
+def test_commands_of_the_same_second_are_all_recorded(tmp_path: Path) -> None:
+    """Several `exec` at once on one commit get names of their own."""
+    lab = make(tmp_path / "lab")
+    words = command("exec", "--", "sh", "-c", "sleep 1; echo loss: 1")
+    started = [
+        subprocess.Popen(words, cwd=lab.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    assert [(process.communicate()[1], process.returncode) for process in started] == [(b"", 0)] * 4
+    assert sorted(run["outcome"] for run in lab.runs()) == ["finished"] * 4
+
+
+def test_a_night_outlives_who_reads_its_lines(tmp_path: Path) -> None:
+    """`nightlab run 2>&1 | tee` whose tee dies: the night goes on to its end, unseen."""
+    lab = make(tmp_path / "lab")
+    night = subprocess.Popen(
+        command(*RUN), cwd=lab.root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert night.stdout is not None
+    night.stdout.close()
+    assert night.wait(timeout=120) == 0
+    assert (lab.root / "results/nightlab/reports/latest.md").exists()
+    assert all(run["outcome"] == "finished" for run in lab.runs())
+
+
+def test_a_night_outlives_a_full_disk_under_its_lines(tmp_path: Path) -> None:
+    """`nightlab run 2> file` with no room for the file: the night goes on to its end, unseen."""
+    lab = make(tmp_path / "lab")
+    with open("/dev/full", "wb") as full:
+        night = subprocess.run(command(*RUN), cwd=lab.root, env=environment(), stderr=full, timeout=120, check=False)
+    assert night.returncode == 0
+    assert all(run["outcome"] == "finished" for run in lab.runs())
+
+
+def test_output_on_a_full_disk(tmp_path: Path) -> None:
+    """`nightlab runs > file` with no room left is one sentence and exit 1, no traceback."""
+    lab = make(tmp_path / "lab")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command("runs", "--json"), cwd=lab.root, env=environment(), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert (
+        done.stderr == b"error: No space left on device\n\nhint: free some disk space (`df -h`), then the same again\n"
+    )
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    """What the system says, with the path; no traceback."""
+    (tmp_path / "file").write_text("")
+    answer = UserLab(tmp_path).nightlab("new", "file/lab")
+    assert answer.code == 1
+    assert answer.err == "error: Not a directory: file/lab\n"
+
+
+def test_what_an_error_quotes_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """Escape sequences in names that agents or commits gave are taken out."""
+    name = "x\x1b]0;owned\x07\x1b[2Jy"
+    make(tmp_path / name)
+    answer = UserLab(tmp_path).nightlab("new", name)
+    assert answer.code == 1
+    assert answer.err.startswith("error: xy exists and is not empty\n")
+
+
+def bare(root: Path, *names: str) -> UserLab:
+    """A repository without settings, with these files."""
+    lab = make(root)
+    lab.git("rm", "-q", "train.py", "nightlab.toml")
+    for name in names:
+        (root / name).write_text("print('loss: 1')\n")
+    return lab
+
+
+def test_init_with_a_bad_value_writes_nothing(tmp_path: Path) -> None:
+    """So that the corrected command is not told that the file is there already."""
+    lab = bare(tmp_path / "lab", "bench.py")
+    flags = ("--editable", "bench.py", "--metric", "loss")
+    for bad in ("python 'bench.py", " ", "python\x7f bench.py"):
+        answer = lab.nightlab("init", "--command", bad, *flags)
+        assert answer.code == 1
+        assert "was not written" in answer.err
+        assert "nightlab-init" not in answer.err
+        assert not (lab.root / "nightlab.toml").exists()
+    assert lab.nightlab("init", "--command", "python bench.py # é 🌙", *flags).code == 0
+    assert lab.nightlab("doctor").out.count("é 🌙") == 1
+    again = lab.nightlab("init", "--command", "python bench.py", *flags)
+    assert again.code == 2
+    assert "exists already" in again.err
+
+
+def test_init_beside_a_train_py_needs_only_what_differs(tmp_path: Path) -> None:
+    """The command and the editable file are then the usual ones."""
+    lab = bare(tmp_path / "lab", "train.py")
+    assert lab.nightlab("init", "--metric", "loss").code == 0
+    said = lab.nightlab("doctor").out
+    assert "command `uv run train.py`, metric loss" in said
+    toml = (lab.root / "nightlab.toml").read_text()
+    assert 'editable = ["train.py"]' in toml
+    assert "protected = []" in toml
+
+
+def test_init_names_the_flags_that_are_missing(tmp_path: Path) -> None:
+    """Where there is no train.py to stand in for them."""
+    lab = bare(tmp_path / "lab", "bench.py")
+    answer = lab.nightlab("init", "--command", "python bench.py")
+    assert answer.code == 2
+    assert "--editable, --metric are missing" in answer.err
+    assert not (lab.root / "nightlab.toml").exists()

@@ -95,6 +95,8 @@ def test_ctrl_c_ends_runs_of_an_earlier_process(tmp_path: Path) -> None:
     night.kill()
     night.wait(timeout=60)
     again = lab.start("run")
+    while f"pid {again.pid} " not in (lab.root / "results/nightlab/loop.lock").read_text():
+        time.sleep(0.1)
     time.sleep(2.0)
     again.send_signal(signal.SIGINT)
     assert again.wait(timeout=60) == 130

@@ -11,7 +11,7 @@ import pytest
 from nightlab.runner.local import end_strays, launch
 from nightlab.runner.lock import is_held
 from nightlab.runner.order import read_ended
-from nightlab.types import Crashed, Finished, Lost
+from nightlab.types import Finished, Lost
 from tests.runner.orders import script, survivors, wait_until
 from tests.runner.test_supervisor import kill
 
@@ -50,7 +50,7 @@ def strike(tmp_path: Path, seed: int) -> None:
     assert survivors(order) == []
     assert not is_held(order.files.lock)
     ended = read_ended(order.files)
-    assert ended is None or isinstance(ended.outcome, Finished | Crashed | Lost)
+    assert ended is None or isinstance(ended.outcome, Finished | Lost)
     assert ended is not None or victim == "supervisor"
 
 

@@ -17,7 +17,7 @@ from nightlab.runner.log import LineReader, Printed
 from nightlab.runner.order import Order
 from nightlab.runner.result import read_outcome
 from nightlab.runner.tend import Cause, Finish
-from nightlab.types import Crashed, Disputed, Finished, Outcome
+from nightlab.types import Crashed, Disputed, Finished, Lost, Outcome
 from tests.runner.orders import order_for
 
 SOURCE = "print('train')\n"
@@ -104,6 +104,18 @@ def test_a_result_file_says_which_of_many_is_meant(tmp_path: Path) -> None:
     result = outcome(order, "val_bpb: 0.9\nval_bpb: 0.5\n")
     assert isinstance(result, Finished)
     assert result.metrics.primary == 0.5
+
+
+def test_a_summary_does_not_choose_among_printed_values(tmp_path: Path) -> None:
+    """Beside a summary one number may be printed again and again; two different ones are no metric."""
+    order = ordered(tmp_path)
+    order.files.summary.write_text('{"val_bpb": 0.5}')
+    assert isinstance(outcome(order, "val_bpb: 0.5\nval_bpb: 0.50\n"), Finished)
+    summary = crash_summary(outcome(order, "val_bpb: 0.5\nval_bpb: 0.9\nval_bpb: 0.5\n"))
+    assert "printed 3 times with different values (0.5 and 0.9)" in summary
+    assert isinstance(outcome(order, "val_bpb: 0.6\nval_bpb: 0.6\n"), Disputed)
+    order.files.result.write_text("0.5")
+    assert isinstance(outcome(order, "val_bpb: 0.9\nval_bpb: 0.6\n"), Finished)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-0.5", "0.1", "10", "1e12", "1e-9", "1e999"])
@@ -284,6 +296,15 @@ def test_a_signal_is_named(tmp_path: Path) -> None:
     assert isinstance(result, Crashed)
     assert result.summary == "killed by SIGSEGV; last line: step 9"
     assert result.exit_code == -11
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_who_was_killed_is_lost_and_not_to_blame(tmp_path: Path, code: int) -> None:
+    """Signal 9 comes from outside, also as a wrapper (`uv run`) reports it; a traceback makes it the command's own."""
+    result = outcome(ordered(tmp_path), "step 9\n", code=code)
+    assert result == Lost(reason="killed by signal 9 (out of memory, or by hand)")
+    log = "Traceback (most recent call last):\n  File x\nRuntimeError: boom\n"
+    assert isinstance(outcome(ordered_again(tmp_path), log, code=code), Crashed)
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(1, 50), max_size=30))

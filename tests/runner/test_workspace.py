@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -109,8 +110,8 @@ def test_abandoned_workspaces_are_swept(lab: Repo) -> None:
 # --- whose code runs --------------------------------------------------------------------------------------------
 
 
-def run_there(lab: Repo, place: Path, env_dir: Path, *command: str) -> str:
-    settings = Settings(root=lab.root)
+def run_there(lab: Repo, place: Path, env_dir: Path | None, *command: str) -> str:
+    settings = Settings(root=lab.root, command=shlex.join(command))
     env = workspace.command_env(settings, make_run("r1", command), RunFiles(lab.root / "run"), place, env_dir)
     done = subprocess.run(command, cwd=place, env=os.environ | env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -121,7 +122,9 @@ def venv_with_lab(lab: Repo) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(lab.root / ".venv")], check=True)
     site = next((lab.root / ".venv" / "lib").glob("python*/site-packages"))
     (site / "lab.pth").write_text(f"{lab.root}\n")
-    return workspace.lab_environment(lab.root)
+    found = workspace.lab_environment(Settings(root=lab.root))
+    assert found == lab.root / ".venv"
+    return found
 
 
 def test_the_workspaces_module_runs(lab: Repo) -> None:
@@ -130,7 +133,6 @@ def test_the_workspaces_module_runs(lab: Repo) -> None:
     (place / "helper.py").write_text("WHERE = 'workspace'\n")
     lab.write({"helper.py": "WHERE = 'lab'\n"})
     env_dir = venv_with_lab(lab)
-    assert env_dir == lab.root / ".venv"
     with variables(PYTHONPATH=str(lab.root)):
         assert run_there(lab, place, env_dir, "python", "train.py") == "workspace"
         assert run_there(lab, place, env_dir, "python", "-P", "-c", "import helper; print(helper.WHERE)") == "workspace"
@@ -152,6 +154,78 @@ def test_the_workspaces_module_runs_under_uv(lab: Repo, project: bool) -> None:
         assert run_there(lab, place, env_dir, "uv", "run", "train.py") == f"workspace {env_dir}"
     assert sorted(str(path) for path in env_dir.rglob("*.pth")) == before
     assert not (place / ".venv").exists()
+
+
+@contextmanager
+def no_environment() -> Iterator[None]:
+    """Neither a virtual nor a conda environment is active."""
+    with variables():
+        for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT"):
+            os.environ.pop(name, None)
+        yield
+
+
+def test_whose_python_runs(lab: Repo, tmp_path: Path) -> None:
+    """The lab's own .venv, the active environment, conda's; then the caller's PATH, and nightlab's own for `uv run`."""
+    bench, uv = Settings(root=lab.root, command="python bench.py"), Settings(root=lab.root, command="uv run train.py")
+    conda, active = tmp_path / "conda", tmp_path / "active"
+    (conda / "conda-meta").mkdir(parents=True)
+    active.mkdir()
+    (active / "pyvenv.cfg").write_text("")
+    with no_environment():
+        assert workspace.lab_environment(bench) is None
+        assert workspace.lab_environment(uv) == Path(sys.prefix)
+        with variables(CONDA_PREFIX=str(conda)):
+            assert workspace.lab_environment(uv) == conda
+            with variables(VIRTUAL_ENV=str(tmp_path / "gone")):
+                assert workspace.lab_environment(bench) == conda
+            with variables(VIRTUAL_ENV=str(active)):
+                assert workspace.lab_environment(bench) == active
+        venv_with_lab(lab)
+
+
+def test_without_an_environment_the_callers_path_holds(lab: Repo, tmp_path: Path) -> None:
+    """A `python bench.py` finds the Python that it finds in the caller's shell, not nightlab's."""
+    place = make(lab)
+    tool = tmp_path / "bin" / "python"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\necho "the user\'s: ${VIRTUAL_ENV-none} ${UV_PROJECT_ENVIRONMENT-none}"\n')
+    tool.chmod(0o755)
+    with no_environment(), variables(PATH=f"{tool.parent}:{os.environ['PATH']}"):
+        found = workspace.lab_environment(Settings(root=lab.root, command="python train.py"))
+        assert run_there(lab, place, found, "python", "train.py") == "the user's: none none"
+
+
+@pytest.mark.parametrize(
+    ("path", "paths", "roots"),
+    [
+        ("", ["train.py"], (".",)),
+        ("", ["train.py", "src/json.py"], (".", "src")),
+        ("{root}/lib:/elsewhere:{root}", ["src/a.py"], (".", "src", "lib")),
+    ],
+)
+def test_where_imports_come_from(lab: Repo, path: str, paths: list[str], roots: tuple[str, ...]) -> None:
+    """The lab itself, its src, and what the caller's PYTHONPATH says of the lab."""
+    with variables(PYTHONPATH=path.format(root=lab.root)):
+        assert workspace.import_roots(lab.root, paths) == roots
+
+
+def test_a_user_without_a_name_has_workspaces(lab: Repo) -> None:
+    """In a container whose uid is in no passwd file."""
+    code = "import os\nfrom pathlib import Path\nfrom nightlab.runner.workspace import _candidates\n"
+    code += "os.setuid(54321)\nprint(_candidates(Path('/'))[1])"
+    if os.geteuid() != 0:
+        pytest.skip("only root can be anybody")
+    bare = {k: v for k, v in os.environ.items() if k not in ("USER", "LOGNAME", "LNAME", "USERNAME")}
+    modules = os.pathsep.join(path for path in sys.path if path)
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=bare | {"PYTHONPATH": modules},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "nightlab-54321" in said.stdout
 
 
 def test_each_gpu_place_sees_its_own_gpu(lab: Repo) -> None:

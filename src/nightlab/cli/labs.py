@@ -7,12 +7,14 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
-from nightlab.errors import BackendError, LabError, NightlabError, UsageError
+from nightlab.errors import BackendError, ConfigError, LabError, NightlabError, UsageError
+from nightlab.report import text as safe
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
@@ -112,7 +114,7 @@ def prepare_environment(settings: Settings) -> None:
     from nightlab.runner.machine import has_package
     from nightlab.runner.workspace import lab_environment
 
-    if has_package(lab_environment(settings.root), "torch"):
+    if has_package(lab_environment(settings), "torch"):
         return
     if shutil.which("uv") is None:
         raise BackendError("the lab's environment has no torch, and uv is not installed", hint="pip install uv")
@@ -126,7 +128,8 @@ def prepare_data(settings: Settings) -> None:
     """Run the lab's prepare.py in the lab's environment."""
     from nightlab.runner.workspace import lab_environment
 
-    python = lab_environment(settings.root) / "bin" / "python"
+    environment = lab_environment(settings)
+    python = environment / "bin" / "python" if environment else shutil.which("python") or "python3"
     done = subprocess.run([python, "prepare.py"], cwd=settings.root, check=False)
     if done.returncode != 0:
         raise BackendError(f"prepare.py failed in {settings.root}", hint="see its message above")
@@ -144,34 +147,78 @@ def cmd_init(args: argparse.Namespace) -> int:
     root = find_root(Path())
     path = root / CONFIG_NAME
     given = [args.run_command, args.editable, args.protected, args.metric, args.direction]
-    if path.is_file():
-        if any(given):
-            raise UsageError(f"{path} exists already", hint="edit it; `nightlab doctor` checks it")
-    elif any(given) or not (root / "train.py").is_file():
-        path.write_text(_settings_text(args), encoding="utf-8")
+    if path.is_file() and any(given):
+        raise UsageError(f"{path} exists already", hint="edit it; `nightlab doctor` checks it")
+    git = Git(root)
+    if not path.is_file() and (any(given) or not (root / "train.py").is_file()):
+        _write_settings(path, _settings_text(args, root))
         print(f"wrote {path}", file=sys.stderr)
     settings = load_settings(root)
-    Git(root).ignore(IGNORED)
+    git.ignore(IGNORED)
     init_memory(settings)
     _say_what_it_can(settings)
     return 0
 
 
-def _settings_text(args: argparse.Namespace) -> str:
+def _settings_text(args: argparse.Namespace, root: Path) -> str:
+    """nightlab.toml as the flags say; beside a train.py what they leave out is the shipped benchmark's.
+
+    Raises:
+        UsageError: flags are missing that nothing stands in for.
+    """
+    from nightlab.config import Settings
+
     template = (resources.files("nightlab") / "templates" / "init.toml").read_text(encoding="utf-8")
-    if not args.run_command or not args.editable or not args.metric:
+    usual = Settings(root=root) if (root / "train.py").is_file() else None
+    command = args.run_command or (usual and usual.command)
+    editable = args.editable or (usual and usual.editable)
+    metric = args.metric or (usual and usual.metric.name)
+    protected = args.protected or [path for path in (usual.protected if usual else ()) if (root / path).is_file()]
+    missing = [flag for flag, value in (("--command", command), ("--editable", editable), ("--metric", metric))
+               if not value]  # fmt: skip
+    if missing:
         raise UsageError(
-            "this repository has no train.py, so nightlab cannot guess what a run is",
+            "this repository has no train.py, so nightlab cannot guess what a run is: "
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
             hint="nightlab init --command 'python bench.py' --editable bench.py --metric seconds --direction minimize",
         )
-    # A TOML string is written as JSON writes one.
+    # A TOML string is written as JSON writes one that spells its letters out.
     return template.format(
-        command=json.dumps(args.run_command),
-        editable=json.dumps(args.editable),
-        protected=json.dumps(args.protected or []),
-        metric=json.dumps(args.metric),
+        command=json.dumps(command, ensure_ascii=False),
+        editable=json.dumps(editable, ensure_ascii=False),
+        protected=json.dumps(protected, ensure_ascii=False),
+        metric=json.dumps(metric, ensure_ascii=False),
         direction=json.dumps(args.direction or "minimize"),
     )
+
+
+def _write_settings(path: Path, text: str) -> None:
+    """Write nightlab.toml, once it is known that it can be read back; nothing is left behind otherwise.
+
+    Raises:
+        ConfigError: it holds a value that makes no sense.
+        LabError: it cannot be written.
+    """
+    from nightlab.config import load_settings
+    from nightlab.runner.files import write_atomic
+
+    try:
+        data = text.encode()
+        with tempfile.TemporaryDirectory(prefix="nightlab-init-") as scratch:
+            (Path(scratch) / path.name).write_bytes(data)
+            try:
+                load_settings(Path(scratch))
+            except ConfigError as exc:
+                draft = f"{scratch}/{path.name}"
+                why = str(exc.args[0]).removeprefix(f"{draft}: ").replace(draft, "it")
+                raise ConfigError(f"{path} was not written: {why}", hint="change the flag and try again") from exc
+        write_atomic(path, data)
+    except OSError as exc:
+        raise LabError(
+            f"{path} cannot be written: {exc.strerror}", hint="free some space, or make it writable"
+        ) from exc
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"a flag holds bytes that are no text: {exc.object[exc.start : exc.end]!r}") from exc
 
 
 def _say_what_it_can(settings: Settings) -> None:
@@ -195,9 +242,9 @@ def cmd_doctor(args: argparse.Namespace) -> int:
             print(f"ok    {what}: {check(args.lab)}")
         except NightlabError as exc:
             failed = True
-            print(f"FAIL  {what}: {exc.args[0]}")
+            print(f"FAIL  {what}: {safe.block(str(exc.args[0]))}")
             if exc.hint:
-                print(f"      hint: {exc.hint}")
+                print(f"      hint: {safe.block(exc.hint)}")
     return 1 if failed else 0
 
 
@@ -210,7 +257,7 @@ def _check_tree(lab: Path) -> str:
     from nightlab.cli.compose import open_lab
 
     with open_lab(settings_of(lab)) as opened:
-        opened.check()
+        opened.sources.check()
         return "committed, nothing hides a module of Python's"
 
 
@@ -219,7 +266,7 @@ def _check_knobs(lab: Path) -> str:
     from nightlab.search.knobs import find_knobs
 
     with open_lab(settings_of(lab)) as opened:
-        files = opened.files_of(opened.git.head())
+        files = opened.sources.at(opened.git.head())
         found = find_knobs(files, on_gpu=opened.backend.places[0].startswith("cuda"))
     return f"{len(found)} knobs that the built-in search can turn" if found else "none: ideas must come from elsewhere"
 
@@ -228,11 +275,11 @@ def _check_command(lab: Path) -> str:
     from nightlab.runner.workspace import lab_environment
 
     settings = settings_of(lab)
-    environment = lab_environment(settings.root)
+    environment = lab_environment(settings)
     word = settings.argv[0]
-    if shutil.which(word, path=f"{environment / 'bin'}:{_path()}") is None:
+    if shutil.which(word, path=f"{environment / 'bin'}:{_path()}" if environment else None) is None:
         raise BackendError(f"`{word}` is not to be found", hint="install it, or change `command` in nightlab.toml")
-    return f"`{word}` is there; Python environment {environment}"
+    return f"`{word}` is there; Python environment {environment or 'that of your PATH'}"
 
 
 def _check_machine(lab: Path) -> str:

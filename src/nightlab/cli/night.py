@@ -73,7 +73,7 @@ def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: 
     from nightlab.loop import lease
 
     with lease(settings), Screen(settings) as screen, open_lab(settings, screen) as lab:
-        lab.check()
+        lab.sources.check()
         if lab.begin(ideas=ideas, hours=hours, seed=seed):
             screen.resumed(lab.history)
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightlab import decide
+from nightlab.errors import LedgerError
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.report import text as safe
 from nightlab.runner.order import RunFiles
@@ -40,18 +43,33 @@ if TYPE_CHECKING:
     from nightlab.loop import Lab
 
 _REFRESH_S = 0.25
+_UNSEEN = (OSError, ValueError)  # what writing raises when stderr is gone, closed, or a file on a full disk
 _MARKS = {Decision.KEEP: ("kept", "bold green"), Decision.DISCARD: ("discarded", "dim"),
           Decision.RETEST: ("again", "yellow"), Decision.CRASH: ("crashed", "red")}  # fmt: skip
 _WHY = {Purpose.BASELINE: "to know the noise", Purpose.REPLICATE: "another seed, to be sure",
         Purpose.FINAL: "fresh seed for the headline"}  # fmt: skip
 
 
+class _Output(Console):
+    """A console whose reader may leave (`| tee` that dies): nothing more is said then, and the night goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stderr.fileno())
+            os.close(nowhere)
+
+
 class Screen:
-    """A listener that shows the night: live on a terminal, as plain lines elsewhere. Everything goes to stderr."""
+    """A listener that shows the night: live on a terminal, as plain lines elsewhere. Everything goes to stderr.
+
+    What cannot be shown is left out: a screen never ends a night.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._console = Console(stderr=True, highlight=False)
+        self._console = _Output(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._quiet_until = 0.0
         self._folding = True  # the past is folded silently: only what happens from now on is news
@@ -59,15 +77,20 @@ class Screen:
         self._levelled: tuple[int, float | None] = (0, None)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
+        with suppress(*_UNSEEN):
+            if self._console.is_terminal:
+                self._live.start()
         self._folding = False
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._hide()
+
+    def _hide(self) -> None:
+        with suppress(*_UNSEEN):
+            self._live.stop()
 
     # --- listening ------------------------------------------------------------------------------------------
 
@@ -80,10 +103,12 @@ class Screen:
         now = time.monotonic()
         if self._live.is_started and now >= self._quiet_until:
             self._quiet_until = now + _REFRESH_S
-            self._live.update(self._picture(history), refresh=True)
+            with suppress(*_UNSEEN):
+                self._live.update(self._picture(history), refresh=True)
 
     def _say(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=not self._console.is_terminal)
+        with suppress(*_UNSEEN):
+            self._console.print(line, soft_wrap=not self._console.is_terminal)
 
     def _line(self, recorded: Recorded, history: History) -> Text | None:
         event = recorded.event
@@ -203,7 +228,7 @@ class Screen:
 
     def stopped(self, lab: Lab) -> None:
         """What to say after Ctrl-C."""
-        self._live.stop()
+        self._hide()
         self._say(Text("stopped; everything so far is recorded", style="bold"))
         self._say(Text(f"go on with: nightlab run --lab {self.settings.root}"))
 
@@ -211,16 +236,21 @@ class Screen:
         """What is best now and by how much, and where to look."""
         from nightlab.report.morning import write_report
 
-        self._live.stop()
+        self._hide()
         if done.failed:
             self._say(Text(f"the night could not be worked: {safe.plain(done.reason)}", style="bold red"))
             return
-        written = write_report(lab.history, self.settings, now=time.time(), branch=lab.branch())
+        branch = lab.git.free_branch(self.settings.branch)
+        try:
+            report = write_report(lab.history, self.settings, now=time.time(), branch=branch)[0]
+            where = Text(f"report: {report}")
+        except LedgerError as exc:  # a full disk: the night itself is recorded, and what it found can still be said
+            where = Text(f"{exc.args[0]}; `nightlab report` writes it later", style="red")
         for line in self._summary(lab.history):
             self._say(line)
         if lab.history.champion != (lab.history.night and lab.history.night.began.baseline):
-            self._say(Text(f"the champion is the tip of {lab.branch()}: git diff {lab.git.head()[:7]} {lab.branch()}"))
-        self._say(Text(f"report: {written[0]}"))
+            self._say(Text(f"the champion is the tip of {branch}: git diff {lab.git.head()[:7]} {branch}"))
+        self._say(where)
         self._say(Text(f"more: nightlab status --lab {self.settings.root}, also runs, show 3, diff, report"))
 
     def _summary(self, history: History) -> list[Text]:
@@ -244,7 +274,7 @@ class Screen:
 
     def verdict(self, lab: Lab, experiment: Experiment) -> int:
         """The end of `nightlab try`: 0 if the lab has a verdict."""
-        self._live.stop()
+        self._hide()
         state: ExperimentState = lab.history.state(experiment.id)
         verdict: Verdict | None = state.verdict
         if experiment.parent is None and state.finished():

@@ -113,10 +113,12 @@ def _open(history: History, settings: Settings, ideas: Sequence[ExperimentState]
         if s.verdict and (s.verdict.decision is Decision.RETEST or race.is_near_miss(s.verdict, settings.judge))
     ]
     rows = decide.rows(history, settings)
+    comparable = {state.experiment.id for state in history.line}
     found = []
     for state in sorted(near, key=rank)[:SHOWN]:
         assert state.verdict is not None
-        needed = race.runs_needed(state.experiment.id, state.verdict.champion, rows, settings.judge)
+        sides = (state.experiment.id, state.verdict.champion)
+        needed = race.runs_needed(*sides, rows, settings.judge) if comparable.issuperset(sides) else None
         found.append(_finding(history, state, needed))
     return tuple(found)
 

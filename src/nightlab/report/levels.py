@@ -36,12 +36,12 @@ class Levels:
         self._history = history
         self._settings = settings
         self._sign = settings.metric.direction.sign
-        self._rows = decide.rows(history, settings)
+        self.baseline = baseline or (history.night.began.baseline if history.night else None)
+        self._rows = decide.rows(history, settings, baseline=self.baseline)
         self._values: dict[ExperimentId, list[float]] = {}
         for row in self._rows:
             self._values.setdefault(row.arm, []).append(row.value)
         self._noise = model.noise(self._rows, settings.judge)
-        self.baseline = baseline or (history.night.began.baseline if history.night else None)
 
     @property
     def noise(self) -> NoiseOfRuns | None:

@@ -27,7 +27,7 @@ class LocalBackend:
 
     def __init__(self, settings: Settings, git: Git) -> None:
         self._settings, self._git = settings, git
-        self._env_dir = workspace.lab_environment(settings.root)
+        self._env_dir = workspace.lab_environment(settings)
         self._places = machine.places(settings)
 
     @property
@@ -65,9 +65,20 @@ class LocalBackend:
         workspace.discard(self._settings, run)
 
     def stop(self, run: RunId, reason: str) -> None:
-        """Ask for an early end of a run that any process on this machine has started; seen within half a second."""
-        with contextlib.suppress(FileNotFoundError):  # it was never started here
+        """Ask for an early end of a run that any process on this machine has started; seen within half a second.
+
+        Raises:
+            BackendError: the request cannot be written.
+        """
+        try:
             request_stop(self._files(run), reason)
+        except FileNotFoundError:
+            return  # it was never started here
+        except OSError as exc:
+            raise BackendError(
+                f"run {run} cannot be asked to stop: {self._files(run).stop}: {exc.strerror}",
+                hint="free some disk space; the run ends at its limit anyway",
+            ) from exc
 
     def _files(self, run: RunId) -> RunFiles:
         return RunFiles(self._settings.runs / run)
@@ -104,9 +115,13 @@ class LocalJob:
 
     def cancel(self, reason: str = "stopped by the operator") -> None:
         """Ask for an early end; returns at once, and does nothing if the run is over."""
-        request_stop(self._files, reason)
+        try:
+            request_stop(self._files, reason)
+            is_written = True
+        except OSError:  # a full disk: the signal alone must do, and the reason is lost
+            is_written = False
         # Only once it can take a signal, which it shows by opening the log; before that it finds the request itself.
-        if self._process.poll() is None and self._files.log.exists():
+        if self._process.poll() is None and (self._files.log.exists() or not is_written):
             self._process.send_signal(signal.SIGTERM)
 
 

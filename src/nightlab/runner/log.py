@@ -89,7 +89,7 @@ class BoundedLog:
 class Printed:
     """What was read from the output as it flowed by."""
 
-    values: list[str] = field(default_factory=list)  # texts of the metric, the first two of them
+    values: list[str] = field(default_factory=list)  # texts of the metric, the first two that differ as numbers
     count: int = 0  # how often the metric was printed
     odd: str = ""  # what stood in the metric's place and was no number
     numbers: dict[str, str] = field(default_factory=dict)  # other `key: number` lines, latest last
@@ -146,5 +146,6 @@ class LineReader:
             self._printed.odd = self._printed.odd or text
             return
         self._printed.count += 1
-        if len(self._printed.values) < 2:
-            self._printed.values.append(text)
+        known = self._printed.values
+        if not known or (len(known) == 1 and text != known[0] and float(text) != float(known[0])):
+            known.append(text)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -71,20 +73,21 @@ def _installed_gpus() -> Mapping[str, str]:
     return {f"{index} {uuid}": name for index, uuid, name in rows}
 
 
-def environment(device: str, env_dir: Path, *, dirty: bool = False) -> Environment:
+def environment(device: str, env_dir: Path | None, *, dirty: bool = False) -> Environment:
     """Facts about what a run on `device` runs on.
 
     Args:
         device: one of `places`.
-        env_dir: the lab's Python environment.
+        env_dir: the lab's Python environment; None: that of the `python` on PATH.
         dirty: whether the source had uncommitted edits.
     """
+    home = env_dir or _on_path()
     return Environment(
         device=device,
         machine=_machine(device),
-        python=_python(env_dir),
+        python=_python(home),
         platform=platform.platform(),
-        versions=_versions(env_dir),
+        versions=_versions(home),
         dirty=dirty,
     )
 
@@ -107,15 +110,28 @@ def _cpu() -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
+def _on_path() -> Path:
+    """The directory in which the `python` on PATH is installed."""
+    found = shutil.which("python") or shutil.which("python3")
+    return Path(os.path.realpath(found)).parents[1] if found else Path("/usr")
+
+
 @cache
 def _python(env_dir: Path) -> str:
-    """Version of the environment's Python: from its pyvenv.cfg, else ours."""
+    """Version of the environment's Python: from its pyvenv.cfg or conda's list, else as its interpreter is called."""
     try:
         text = (env_dir / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    found = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+\.\d+)", text, re.MULTILINE)
-    return found[1] if found else platform.python_version()
+    if found := re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+\.\d+)", text, re.MULTILINE):
+        return found[1]
+    listed = " ".join(path.name for path in env_dir.glob("conda-meta/python-*.json"))
+    if found := re.search(r"\bpython-(\d+\.\d+\.\d+)", listed):
+        return found[1]
+    if env_dir.resolve() in (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()):
+        return platform.python_version()
+    found = re.search(r"(\d+\.\d+(?:\.\d+)?)$", os.path.realpath(env_dir / "bin" / "python3"))
+    return found[1] if found else "unknown"
 
 
 @cache
@@ -129,8 +145,14 @@ def _versions(env_dir: Path) -> Mapping[str, str]:
     return found
 
 
-def has_package(env_dir: Path, name: str) -> bool:
-    """Whether the distribution `name` is installed in an environment, by its directory: nothing is imported."""
+def has_package(env_dir: Path | None, name: str) -> bool:
+    """Whether the distribution `name` is installed in an environment, by its directory: nothing is imported.
+
+    Args:
+        env_dir: from `workspace.lab_environment`; None: that of the `python` on PATH.
+        name: as it is called on PyPI.
+    """
+    env_dir = env_dir or _on_path()
     wanted = name.lower().replace("-", "_")
     infos = env_dir.glob("lib*/python*/site-packages/*.dist-info")
     return any(info.name.partition("-")[0].lower() == wanted for info in infos)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -24,6 +25,8 @@ from nightlab.types import Crashed, Disputed, Finished, Lost, Metrics, Outcome, 
 
 _LIMIT = 1 << 20  # bytes of a result, summary or receipt
 _EXTRA = 64  # numbers beside the metric that are kept
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the second is what `uv run` and shells say of their child
+_LAST_WORDS = 16 << 10  # bytes of the log's end in which a traceback makes it the command's own failure
 
 
 def read_outcome(order: Order, finish: Finish, printed: Printed, log_end: bytes) -> Outcome:
@@ -43,6 +46,8 @@ def read_outcome(order: Order, finish: Finish, printed: Printed, log_end: bytes)
         return TimedOut(limit_s=order.run.limit_s)
     if finish.cause is Cause.GUARD_LOST or (finish.cause is Cause.ENDED and finish.code is None):
         return Lost(reason="the process that guards the command was killed")
+    if finish.code in _KILLED and b"Traceback (most recent call last)" not in log_end[-_LAST_WORDS:]:
+        return Lost(reason="killed by signal 9 (out of memory, or by hand)")
     return _ended(order, finish, printed, last_lines(log_end))
 
 
@@ -90,9 +95,11 @@ def _measured(order: Order, printed: Printed) -> Outcome:
     ]
     if result is not None and name not in result:
         raise _NoMetricError(f"{files.result.name} has no {name}")
-    # A file says which of several printed values is meant, so only a single printed one can contradict it.
+    # The run's own file says which of several printed values is meant; a summary only repeats one that is plain.
     if not reported or printed.count == 1:
         reported.append(_printed(name, printed))
+    elif printed.count and name not in (result or {}):
+        reported.append(_printed_alike(name, printed))
     first = reported[0]
     if reason := order.metric.reject(first.value):
         raise _NoMetricError(reason)
@@ -161,6 +168,16 @@ def _printed(name: str, printed: Printed) -> _Value:
         raise _NoMetricError(f"the command ended well but printed no {name}{odd}")
     text = printed.values[0]
     return _Value(float(text), text, _decimals(text), "the output")
+
+
+def _printed_alike(name: str, printed: Printed) -> _Value:
+    """The one number that was printed several times."""
+    if len(printed.values) > 1:
+        raise _NoMetricError(
+            f"{name} was printed {printed.count} times with different values ({' and '.join(printed.values)}): "
+            "print it once, or write the value to the file that NIGHTLAB_RESULT_PATH names"
+        )
+    return _Value(float(printed.values[0]), printed.values[0], _decimals(printed.values[0]), "the output")
 
 
 def _decimals(text: str) -> int:

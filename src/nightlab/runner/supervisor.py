@@ -62,8 +62,8 @@ def supervise(order: Order, signals: StopSignals) -> Ending:
 
 
 def _pipes(order: Order, log: BoundedLog, printed: Printed) -> tuple[Launch, Callable[[], Sequence[Stream]]]:
-    """How the command is connected: one pipe, which keeps the order of its lines; two if both are passed on."""
-    ends = [os.pipe() for _ in range(2 if order.echo else 1)]
+    """How the command is connected: a pipe each for stdout and stderr, so that neither cuts into the other's lines."""
+    ends = [os.pipe() for _ in range(2)]
     stdin = 0 if order.echo else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     launch = Launch(
         command=order.run.command,
@@ -83,7 +83,7 @@ def _pipes(order: Order, log: BoundedLog, printed: Printed) -> tuple[Launch, Cal
             os.close(stdin)
         return [
             Stream(source=ours, log=log, reader=LineReader(order.metric.name, printed), echo=echo)
-            for (ours, _), echo in zip(ends, (1, 2) if order.echo else (None,), strict=True)
+            for (ours, _), echo in zip(ends, (1, 2) if order.echo else (None, None), strict=True)
         ]
 
     return launch, connect

@@ -6,13 +6,12 @@ Also what a command finds in its environment: the lab's Python, the workspace's 
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,20 +130,31 @@ def _candidates(root: Path) -> tuple[Path, Path]:
     lab = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     cache = os.environ.get("XDG_CACHE_HOME", "")
     home = Path(cache) if os.path.isabs(cache) else Path(os.path.expanduser("~/.cache"))
-    fallback = Path(tempfile.gettempdir()) / f"nightlab-{getpass.getuser()}"
+    fallback = Path(tempfile.gettempdir()) / f"nightlab-{os.getuid()}"
     return home / "nightlab" / "work" / lab, fallback / "work" / lab
 
 
-def lab_environment(root: Path) -> Path:
-    """The Python environment that a lab's commands run with: its own .venv, else the active one, else nightlab's."""
-    own = root / ".venv"
+def lab_environment(settings: Settings) -> Path | None:
+    """The Python environment that a lab's commands run with: its own .venv, else the active one, conda's too.
+
+    None: there is none, and commands find what the caller's PATH finds. Only `uv run`, which would build one in every
+    workspace, is then given the environment that nightlab itself lives in.
+    """
+    own = settings.root / ".venv"
     if (own / "pyvenv.cfg").is_file():
         return own
-    active = Path(os.environ.get("VIRTUAL_ENV", ""))
-    return active if (active / "pyvenv.cfg").is_file() else Path(sys.prefix)
+    for variable, mark in (("VIRTUAL_ENV", "pyvenv.cfg"), ("CONDA_PREFIX", "conda-meta")):
+        place = os.environ.get(variable, "")
+        if place and (Path(place) / mark).exists():
+            return Path(place)
+    return Path(sys.prefix) if _is_uv_run(settings.argv) else None
 
 
-def command_env(settings: Settings, run: Run, files: RunFiles, workspace: Path, env_dir: Path) -> dict[str, str]:
+def _is_uv_run(words: Sequence[str]) -> bool:
+    return bool(words) and os.path.basename(words[0]) == "uv" and "run" in words[1:]
+
+
+def command_env(settings: Settings, run: Run, files: RunFiles, workspace: Path, env_dir: Path | None) -> dict[str, str]:
     """Variables for a run's command, on top of the supervisor's environment.
 
     Python imports the workspace's modules before any other copy, also before the lab's own where that is installed
@@ -157,7 +167,7 @@ def command_env(settings: Settings, run: Run, files: RunFiles, workspace: Path, 
         run: what is run; its device picks the GPU.
         files: where the run keeps its files.
         workspace: the directory that the command runs in.
-        env_dir: from `lab_environment`.
+        env_dir: from `lab_environment`; None leaves PATH and uv as the caller has them.
     """
     return {
         RUN_VARIABLE: run.id,
@@ -168,28 +178,44 @@ def command_env(settings: Settings, run: Run, files: RunFiles, workspace: Path, 
         "AUTORESEARCH_RECEIPT_PATH": str(files.receipt),
         "PYTHONPATH": _python_path(settings.root, workspace),
         "PYTHONUNBUFFERED": "1",  # the log is read while the run goes on, and survives its being killed
-        "PATH": os.pathsep.join([str(env_dir / "bin"), os.environ.get("PATH", os.defpath)]),
-        **_uv(env_dir),
+        **(_activated(env_dir) if env_dir else {}),
         **_device(run.environment.device),
         **settings.env,
     }
 
 
-def _uv(env_dir: Path) -> Mapping[str, str]:
-    if not (env_dir / "pyvenv.cfg").is_file():  # a system Python is no environment that uv would take
-        return {"UV_NO_SYNC": "1", "UV_FROZEN": "1"}
-    place = str(env_dir)
-    return {"UV_NO_SYNC": "1", "UV_FROZEN": "1", "UV_PROJECT_ENVIRONMENT": place, "VIRTUAL_ENV": place}
+def _activated(env_dir: Path) -> Mapping[str, str]:
+    path = os.pathsep.join([str(env_dir / "bin"), os.environ.get("PATH", os.defpath)])
+    found = {"PATH": path, "UV_NO_SYNC": "1", "UV_FROZEN": "1"}
+    if (env_dir / "pyvenv.cfg").is_file():  # a system Python or conda's is no environment that uv would take
+        found |= {"UV_PROJECT_ENVIRONMENT": str(env_dir), "VIRTUAL_ENV": str(env_dir)}
+    return found
+
+
+def import_roots(root: Path, paths: Iterable[str]) -> tuple[str, ...]:
+    """Directories of the lab from which a run's Python imports, in order, relative to `root`; "." is `root` itself.
+
+    Args:
+        root: the lab.
+        paths: the files of the commit that is run, relative to `root`.
+    """
+    source = ["src"] if any(path.startswith("src/") for path in paths) else []
+    inside = [str(path.relative_to(root)) for path in _callers_path() if path.is_relative_to(root)]
+    return tuple(dict.fromkeys([".", *source, *inside]))
 
 
 def _python_path(root: Path, workspace: Path) -> str:
     """The workspace first; what the caller's path says of the lab means the workspace."""
     mine = [workspace, *([workspace / "src"] if (workspace / "src").is_dir() else [])]
-    for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-        path = Path(os.path.abspath(entry))
+    for path in _callers_path():
         inside = path.is_relative_to(root) and not path.is_relative_to(workspace)
         mine.append(workspace / path.relative_to(root) if inside else path)
     return os.pathsep.join(dict.fromkeys(str(path) for path in mine))
+
+
+def _callers_path() -> tuple[Path, ...]:
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return tuple(Path(os.path.abspath(entry)) for entry in entries if entry)
 
 
 def _device(device: str) -> Mapping[str, str]:
