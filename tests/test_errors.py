@@ -7,7 +7,7 @@ import re
 import pytest
 
 from nightlab import errors
-from nightlab.errors import NightlabError, UsageError
+from nightlab.errors import AlreadyRecordedError, NightlabError, UsageError
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, NightlabError)]
 
@@ -43,5 +43,5 @@ def test_no_hint_no_line() -> None:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_exit_codes(cls: type[NightlabError]) -> None:
-    """Wrong usage leaves with 2, everything else that fails with 1."""
-    assert cls("what happened").exit_code == (2 if issubclass(cls, UsageError) else 1)
+    """Wrong usage and an idea that the lab has had leave with 2, everything else that fails with 1."""
+    assert cls("what happened").exit_code == (2 if issubclass(cls, UsageError | AlreadyRecordedError) else 1)
