@@ -20,11 +20,11 @@ from nightlab.errors import AlreadyRecordedError, BackendError, UsageError
 from nightlab.git import Git
 from nightlab.ledger import Ledger
 from nightlab.runner import lock, machine
-from nightlab.runner.hashes import hash_files, matching
+from nightlab.runner.hashes import hash_files
 from nightlab.runner.order import Order, RunFiles
 from nightlab.runner.workspace import lab_environment, pinned
-from nightlab.search.source import experiment_id, patch, source_hash
-from nightlab.types import NO_SLOT, Experiment, ExperimentId, Plan, Proposed, Purpose, Run, RunId, Started
+from nightlab.sources import Sources
+from nightlab.types import NO_SLOT, Experiment, Idea, Plan, Proposed, Purpose, Run, RunId, Started
 
 
 def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float) -> int:
@@ -49,29 +49,19 @@ def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float
 
 def _experiment(settings: Settings, git: Git, ledger: Ledger) -> Experiment:
     """The working tree's source as an experiment; recorded if the lab does not know it."""
-    head = git.head()
-    files = _working_files(settings)
-    digest = source_hash(files, settings.digest)
-    name: ExperimentId = experiment_id(digest)
+    sources, head = Sources(settings, git), git.head()
+    files = sources.working()
+    name = sources.identify(files)
     known = ledger.history().experiments.get(name)
     if known is not None:
         return known.experiment
-    listed = matching(git.files(head), settings.editable)
-    before = {path: git.read(head, path).decode("utf-8", "replace") for path in listed}
+    before = sources.at(head)
     is_clean = before == files
     commit = head if is_clean else git.commit(git.tree_with(head, files), head, f"Working tree for {name}\n")
-    experiment = Experiment(
-        id=name,
-        source_hash=digest,
-        commit=commit,
-        parent_commit=git.parent(commit),
-        parent=None,
-        description=f"{settings.command} in the working tree",
-        patch=patch({} if is_clean else before, files),
-        plan=Plan(emitter="exec"),
-        family="exec",
+    idea = Idea(
+        description=f"{settings.command} in the working tree", files=files, plan=Plan(emitter="exec"), family="exec"
     )
-    git.keep(name, commit)
+    experiment = sources.experiment(idea, commit=commit, before=None if is_clean else before)
     try:
         ledger.append(Proposed(experiment=experiment))
     except AlreadyRecordedError:
@@ -158,10 +148,3 @@ def _seed() -> int:
         return int(text)
     except ValueError as exc:
         raise UsageError(f"AUTORESEARCH_SEED is {text!r}, which is no whole number", hint="unset it") from exc
-
-
-def _working_files(settings: Settings) -> dict[str, str]:
-    return {
-        path: (settings.root / path).read_text(encoding="utf-8", errors="replace")
-        for path in hash_files(settings.root, settings.editable)
-    }

@@ -219,6 +219,7 @@ class Lab:
             DirtyTreeError: a protected file was changed.
             AlreadyRecordedError: the lab knows this very source.
         """
+        self.sources.refuse_protected_edits()
         files = self.sources.working()
         name = self.sources.identify(files)
         if name == self.baseline():

@@ -80,16 +80,18 @@ class Sources:
                 ) from exc
         return found
 
+    def refuse_protected_edits(self) -> None:
+        """Raise DirtyTreeError if the working tree changes a protected file."""
+        protected = self.git.dirty(matching(self.git.files(self.git.head()), self.settings.protected))
+        if protected:
+            raise DirtyTreeError(f"{', '.join(protected)} changed, but no experiment may", hint="git restore them")
+
     def working(self) -> dict[str, str]:
         """Editable files as they lie in the working tree, tracked or not.
 
         Raises:
-            DirtyTreeError: a protected file was changed.
             LabError: one of them is no UTF-8 text.
         """
-        protected = self.git.dirty(matching(self.git.files(self.git.head()), self.settings.protected))
-        if protected:
-            raise DirtyTreeError(f"{', '.join(protected)} changed, but no experiment may", hint="git restore them")
         found = {}
         for path in hash_files(self.settings.root, self.settings.editable):
             try:
