@@ -72,7 +72,8 @@ def test_signals_end_the_command(number: signal.Signals, code: int, to_group: bo
     """The command gets the signal that we got, and time to clean up."""
     marker = uuid.uuid4().hex
     source = (
-        "import signal, time\ndef stop(n, _): print('got', n, flush=True)\n"
+        # os.write: a second signal during a print would be an error of print's own
+        "import os, signal, time\ndef stop(n, _): os.write(1, f'got {n}\\n'.encode())\n"
         "signal.signal(2, stop); signal.signal(15, stop)\nprint('up', flush=True)\ntime.sleep(60)\n"
     )
     process = start(60, sys.executable, "-S", "-c", source, marker=marker)
