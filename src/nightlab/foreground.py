@@ -10,7 +10,6 @@ import os
 import shlex
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from nightlab import supervise
@@ -18,13 +17,14 @@ from nightlab.config import Settings
 from nightlab.decide import FIRST_SEED
 from nightlab.errors import AlreadyRecordedError, BackendError, UsageError
 from nightlab.git import Git
+from nightlab.history import run_names
 from nightlab.ledger import Ledger
 from nightlab.runner import lock, machine
 from nightlab.runner.hashes import hash_files
 from nightlab.runner.order import Order, RunFiles
 from nightlab.runner.workspace import lab_environment, pinned
 from nightlab.sources import Sources
-from nightlab.types import NO_SLOT, Experiment, Idea, Plan, Proposed, Purpose, Run, RunId, Started
+from nightlab.types import NO_SLOT, Experiment, Idea, Plan, Proposed, Purpose, Run, Started
 
 
 def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float) -> int:
@@ -76,12 +76,10 @@ def _started(
     here = Path.cwd()
     device = machine.places(replace(settings, budget=replace(settings.budget, slots=1)))[0]
     environment = machine.environment(device, lab_environment(settings), dirty=True)
-    stem = f"{datetime.fromtimestamp(time.time(), UTC):%Y%m%dT%H%M%SZ}-{experiment.commit[:7]}"
     settings.runs.mkdir(parents=True, exist_ok=True)
-    attempt = 1
-    while True:
+    for name in run_names(time.time(), experiment.commit):
         run = Run(
-            id=RunId(stem if attempt == 1 else f"{stem}-{attempt}"),
+            id=name,
             experiment=experiment.id,
             seed=_seed(),
             purpose=Purpose.EXEC,
@@ -94,15 +92,14 @@ def _started(
         try:
             held = _claim(order)
         except (FileExistsError, BackendError):
-            attempt += 1
             continue
         try:
             ledger.append(Started(run=run))
         except AlreadyRecordedError:
             os.close(held)
-            attempt += 1
         else:
             return order, held
+    raise AssertionError("names never run out")
 
 
 def _claim(order: Order) -> int:

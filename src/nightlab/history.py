@@ -6,8 +6,10 @@ holds no judgement of its own; champion and standing follow from the verdicts th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from nightlab.types import (
     NO_SLOT,
@@ -33,6 +35,17 @@ from nightlab.types import (
     Usage,
     Verdict,
 )
+
+
+def run_names(at: float, commit: str) -> Iterator[RunId]:
+    """Names for a run of `commit` that starts at `at` (UTC, seconds since the epoch), to be tried in order.
+
+    The shape is that of the older ledgers, 20260311T043000Z-abc1234; who finds it taken goes on with -2, -3 ...
+    """
+    stem = f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{commit[:7]}"
+    yield RunId(stem)
+    for attempt in itertools.count(2):
+        yield RunId(f"{stem}-{attempt}")
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from nightlab.errors import (
     UsageError,
 )
 from nightlab.git import Git
-from nightlab.history import History
+from nightlab.history import History, run_names
 from nightlab.ledger import Ledger
 from nightlab.runner.order import RunFiles, read_ended
 from nightlab.sources import Sources
@@ -351,11 +351,9 @@ class Lab:
     def _new_run(self, step: decide.Execute, slot: int, experiment: Experiment) -> Run:
         """Record the run as started under an identity that no other run has."""
         night = self.history.night
-        stem = f"{_stamp(self._clock())}-{experiment.commit[:7]}"
-        attempt = 1
-        while True:
+        for name in run_names(self._clock(), experiment.commit):
             run = Run(
-                id=RunId(stem if attempt == 1 else f"{stem}-{attempt}"),
+                id=name,
                 experiment=experiment.id,
                 seed=step.seed,
                 purpose=step.purpose,
@@ -365,12 +363,10 @@ class Lab:
                 environment=self.backend.environment(slot),
                 night=night.began.night if night else None,
             )
-            try:
+            with suppress(AlreadyRecordedError):
                 self._tell(Started(run=run))
-            except AlreadyRecordedError:
-                attempt += 1
-            else:
                 return run
+        raise AssertionError("names never run out")
 
     def _free_slot(self) -> int | None:
         taken = {state.run.slot for state in self.history.running.values()}

@@ -21,6 +21,7 @@ class Sources:
     def __init__(self, settings: Settings, git: Git) -> None:
         self.settings = settings
         self.git = git
+        self._at: dict[str, dict[str, str]] = {}  # a commit never changes, and the champion's is read for each idea
 
     def check(self) -> None:
         """Refuse to start from a tree that is not what the records would say.
@@ -65,20 +66,22 @@ class Sources:
         return tuple(path for path in listed if PurePosixPath(path).parent.as_posix() in places)
 
     def at(self, commit: str) -> dict[str, str]:
-        """Editable files of a commit.
+        """Editable files of a commit, a dict of the caller's own.
 
         Raises:
             LabError: one of them is no UTF-8 text.
         """
-        found = {}
-        for path in matching(self.git.files(commit), self.settings.editable):
-            try:
-                found[path] = self.git.read(commit, path).decode("utf-8")
-            except UnicodeDecodeError as exc:
-                raise LabError(
-                    f"{path} is no UTF-8 text, so it cannot be edited", hint="take it out of `editable`"
-                ) from exc
-        return found
+        if commit not in self._at:
+            self._at[commit] = self._read(commit, self.settings.editable)
+        return dict(self._at[commit])
+
+    def protected(self, commit: str) -> dict[str, str]:
+        """The same of the protected files."""
+        return self._read(commit, self.settings.protected)
+
+    def _read(self, commit: str, globs: tuple[str, ...]) -> dict[str, str]:
+        paths = matching(self.git.files(commit), globs)
+        return {path: text_of(path, self.git.read(commit, path)) for path in paths}
 
     def refuse_protected_edits(self) -> None:
         """Raise DirtyTreeError if the working tree changes a protected file."""
@@ -92,13 +95,8 @@ class Sources:
         Raises:
             LabError: one of them is no UTF-8 text.
         """
-        found = {}
-        for path in hash_files(self.settings.root, self.settings.editable):
-            try:
-                found[path] = (self.settings.root / path).read_text(encoding="utf-8")
-            except UnicodeDecodeError as exc:
-                raise LabError(f"{path} is no UTF-8 text", hint="take it out of `editable`") from exc
-        return found
+        paths = hash_files(self.settings.root, self.settings.editable)
+        return {path: text_of(path, (self.settings.root / path).read_bytes()) for path in paths}
 
     def identify(self, files: Files) -> ExperimentId:
         """The identity of a source in this lab."""
@@ -148,3 +146,15 @@ class Sources:
         )
         self.git.keep(experiment.id, commit)
         return experiment
+
+
+def text_of(path: str, data: bytes) -> str:
+    """The text of an editable or protected file.
+
+    Raises:
+        LabError: it is no UTF-8 text.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise LabError(f"{path} is no UTF-8 text, so it cannot be edited", hint="take it out of `editable`") from exc

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nightlab.errors import EditError
-from nightlab.search.knobs import Knob, find_knobs, literal, locate, set_knob, set_knobs
+from nightlab.search.knobs import Knob, find_knobs, literal, set_knob, set_knobs
 from nightlab.search.moves import Way, moves, random_move
 
 TRAIN = Path(__file__).parents[2] / "train.py"
@@ -98,7 +98,8 @@ def test_knobs_of_another_source_are_refused() -> None:
 def test_several_knobs_at_once() -> None:
     """Knobs of one source can be set together, whatever their order."""
     both = set_knobs({"t.py": SOURCE}, [(knobs()["LR"], 0.002), (knobs()["ASPECT"], 0.25)])
-    assert [literal(k.text) for n in ("LR", "ASPECT") if (k := locate(both, n, False))] == [0.002, 0.25]
+    found = {knob.name: literal(knob.text) for knob in find_knobs(both, False)}
+    assert [found[name] for name in ("LR", "ASPECT")] == [0.002, 0.25]
 
 
 def test_line_ends_and_marks_survive() -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightlab.config import MetricSettings
@@ -17,7 +17,6 @@ from nightlab.types import Crashed, Metrics
 
 BENCHMARK = "val_bpb"  # the metric that the older system knows
 MEMORY = "peak_vram_mb"
-PLAUSIBLE = (0.01, 100.0)  # bits per byte: a byte has 8, and no text is told in a hundredth of one
 _INTEGERS = ("num_steps", "depth")
 _ENTRIES = 256  # different names that are taken from one log or summary
 _TEXT = 400  # characters of a value that is no number
@@ -29,18 +28,6 @@ _LINE = 300
 _PAIR = re.compile(r"([a-z_]+):\s+(.+?)\s*")
 
 Read = Mapping[str, object]
-
-
-def believed(metric: MetricSettings) -> MetricSettings:
-    """The metric with bounds: a lab's own, else those of bits per byte where that is the metric."""
-    if metric.name != BENCHMARK:
-        return metric
-    low, high = PLAUSIBLE
-    return replace(
-        metric,
-        low=low if metric.low is None else metric.low,
-        high=high if metric.high is None else metric.high,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +52,7 @@ def read_result(metric: MetricSettings, summary_name: str, log_name: str) -> Lef
         MetricError: there is no metric, or it is no number that can be believed; says which file was read.
         NotFoundError: a file that was named cannot be read.
     """
-    metric, summary, log = believed(metric), existing(summary_name), existing(log_name)
+    summary, log = existing(summary_name), existing(log_name)
     wanted = (metric.name, MEMORY) if metric.name == BENCHMARK else (metric.name,)
     values = dict(_from_summary(summary)) if summary else {}
     if metric.name not in values:

@@ -26,18 +26,18 @@ from nightlab.cli.dossier import (
 )
 from nightlab.cli.handwritten import Left, existing, read_crash, read_result
 from nightlab.config import Settings
-from nightlab.errors import AlreadyRecordedError, LabError, LedgerError
+from nightlab.errors import AlreadyRecordedError, LedgerError
 from nightlab.git import Git
-from nightlab.history import History
+from nightlab.history import History, run_names
 from nightlab.ledger import Ledger, surface
 from nightlab.ledger import mirrors as files
 from nightlab.ledger.mirrors import Mirrors
-from nightlab.ledger.records import CRASH, SHORT, Record, lineage_roots, records
+from nightlab.ledger.records import CRASH, Record, lineage_roots, records
 from nightlab.ledger.surface import ExperimentRow
-from nightlab.runner.hashes import matching
 from nightlab.runner.workspace import pinned
 from nightlab.search.novelty import Words
-from nightlab.search.source import experiment_id, patch, source_hash
+from nightlab.search.source import patch
+from nightlab.sources import Sources, text_of
 from nightlab.types import (
     Crashed,
     Ended,
@@ -45,6 +45,7 @@ from nightlab.types import (
     Event,
     Experiment,
     Finished,
+    Idea,
     Logged,
     Plan,
     Proposed,
@@ -141,64 +142,49 @@ def write_down(settings: Settings, written: Written, *, archive: bool, now: floa
 def _tree(git: Git, settings: Settings) -> Tree:
     head = git.head()
     parent = git.parent(head)
-    committed = _committed(git, settings.editable, head)
+    sources = Sources(settings, git)
+    committed = sources.at(head)
     files = _working(settings.root, committed) if git.dirty(tuple(committed)) else committed
-    guarded = _committed(git, settings.protected, head)
+    guarded = sources.protected(head)
     beside = _working(settings.root, guarded) if git.dirty(tuple(guarded)) else guarded
     return Tree(
         head=head,
         parent=parent,
         branch=git.branch(),
-        before=_committed(git, settings.editable, parent) if parent else {},
+        before=sources.at(parent) if parent else {},
         committed=committed,
         files=files,
         uncommitted=patch({**guarded, **committed}, {**beside, **files}),
     )
 
 
-def _committed(git: Git, globs: tuple[str, ...], commit: str) -> dict[str, str]:
-    paths = matching(git.files(commit), globs)
-    return {path: _text(path, git.read(commit, path)) for path in paths}
-
-
 def _working(root: Path, committed: dict[str, str]) -> dict[str, str]:
     """The files as they lie there; one that is gone, or is no text for now, counts as committed."""
     return {
-        path: _text(path, (root / path).read_bytes()) if (root / path).is_file() else text
+        path: text_of(path, (root / path).read_bytes()) if (root / path).is_file() else text
         for path, text in committed.items()
     }
 
 
-def _text(path: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise LabError(f"{path} is no UTF-8 text, so it cannot be edited", hint="take it out of `editable`") from exc
-
-
 def _experiment(git: Git, settings: Settings, tree: Tree, written: Written, history: History) -> Experiment:
     """The experiment of the source that was run: a known one, or a new one with a commit that is kept alive."""
-    digest = source_hash(tree.files, settings.digest)
-    name = experiment_id(digest)
+    sources = Sources(settings, git)
+    name = sources.identify(tree.files)
     if name in history.experiments:
         return history.state(name).experiment
     commit, changed = tree.head, {path: text for path, text in tree.files.items() if tree.committed[path] != text}
     if changed:
         commit = git.commit(git.tree_with(tree.head, changed), tree.head, f"{written.description}\n\nas it was run\n")
-    git.keep(name, commit)
-    return Experiment(
-        id=name,
-        source_hash=digest,
-        commit=commit,
-        parent_commit=tree.head if changed else tree.parent,
-        parent=None,  # it was not proposed on top of one of the lab's: the loop must not take it for an open idea
+    idea = Idea(
         description=written.description,
-        patch=patch({}, tree.files),
+        files=tree.files,
         plan=Plan(emitter=EMITTER),
         hypothesis=written.hypothesis,
         family=written.family,
         tags=written.tags,
     )
+    # No parent: it was not proposed on top of one of the lab's, and the loop must not take it for an open idea.
+    return sources.experiment(idea, commit=commit)
 
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -206,13 +192,8 @@ def _experiment(git: Git, settings: Settings, tree: Tree, written: Written, hist
 
 def _name(history: History, mirrors: Mirrors, now: float, commit: str) -> RunId:
     """A name that neither a run nor a run directory has."""
-    stem = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{commit[:SHORT]}"
-    attempt = 1
-    while True:
-        name = RunId(stem if attempt == 1 else f"{stem}-{attempt}")
-        if name not in history.runs and not mirrors.run(name).exists():
-            return name
-        attempt += 1
+    names = run_names(now, commit)
+    return next(name for name in names if name not in history.runs and not mirrors.run(name).exists())
 
 
 def _novelty(history: History, settings: Settings, written: Written, experiment: Experiment) -> str:

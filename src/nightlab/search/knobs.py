@@ -85,11 +85,6 @@ def set_knobs(files: Files, values: Iterable[tuple[Knob, Value]]) -> Files:
     return {**files, **{path: Text(files[path]).replaced(spans) for path, spans in changes.items()}}
 
 
-def locate(files: Files, name: str, on_gpu: bool) -> Knob | None:
-    """The knob of that name in these files."""
-    return next((knob for knob in find_knobs(files, on_gpu) if knob.name == name), None)
-
-
 # --- finding ----------------------------------------------------------------------------------------------------
 
 
