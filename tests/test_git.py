@@ -259,6 +259,94 @@ def test_trailers_of_all_ancestors(repo: Repo) -> None:
     assert git.trailers(tip, "Nightlab-Experiment") == {"e1", "e2"}
 
 
+def test_known_commits_by_whatever_name(repo: Repo) -> None:
+    """Full and abbreviated ids, as they were asked for; blobs, trees, strangers and numbers are none of them."""
+    first = repo.git("rev-parse", "HEAD")
+    second = repo.commit({"train.py": "LR = 0.2\n"}, "subject\n\nbody \x1f with a separator, é\n")
+    tree, blob = repo.git("rev-parse", "HEAD^{tree}"), repo.git("rev-parse", "HEAD:train.py")
+    strangers = ("", "f" * 40, "abcdef0", "main", "HEAD", tree, blob, first[:6], "-x", "1234", "a b", first.upper())
+    found = Git(repo.root).known((second[:7], first, second, *strangers, first))
+    assert found.keys() == {second[:7], first, second}
+    fact = found[second[:7]]
+    assert (fact, found[first].parent) == (found[second], None)
+    assert (fact.id, fact.parent) == (second, first)
+    assert fact.message == "subject\n\nbody \x1f with a separator, é"
+    assert fact.at == float(repo.git("show", "-s", "--format=%ct", second))
+    assert Git(repo.root).known(strangers) == Git(repo.root).known(()) == {}
+
+
+def test_many_known_commits(repo: Repo) -> None:
+    """Thousands of names are one question, however few of them are there."""
+    head = repo.git("rev-parse", "HEAD")
+    asked = [f"{number:040x}" for number in range(20_000)]
+    assert Git(repo.root).known([*asked, head]).keys() == {head}
+
+
+def test_known_commits_beside_a_users_taste(repo: Repo) -> None:
+    """Colours, signatures and reverse order that the user has configured change nothing of what is read."""
+    head = repo.git("rev-parse", "HEAD")
+    for name, value in (("color.ui", "always"), ("log.showSignature", "true"), ("log.decorate", "full"),
+                        ("format.pretty", "oneline"), ("log.abbrevCommit", "true")):  # fmt: skip
+        repo.git("config", name, value)
+    (fact,) = Git(repo.root).known([head]).values()
+    assert (fact.id, fact.message) == (head, "start")
+
+
+def test_a_line_follows_first_parents(repo: Repo) -> None:
+    """Oldest first, without what was merged in; an empty message is one."""
+    first = repo.git("rev-parse", "HEAD")
+    repo.git("checkout", "--quiet", "-b", "side")
+    side = repo.commit({"side.py": "S = 1\n"}, "side")
+    repo.git("checkout", "--quiet", "main")
+    second = repo.commit({"train.py": "LR = 0.2\n"}, "second")
+    repo.git("merge", "--quiet", "--no-ff", "-m", "merge", "side")
+    merge = repo.git("rev-parse", "HEAD")
+    repo.git("commit", "--quiet", "--allow-empty", "--allow-empty-message", "-m", "")
+    line = Git(repo.root).line("main")
+    assert [fact.id for fact in line] == [first, second, merge, repo.git("rev-parse", "HEAD")]
+    assert [fact.parent for fact in line] == [None, first, second, merge]
+    assert [fact.message for fact in line] == ["start", "second", "merge", ""]
+    assert [fact.id for fact in Git(repo.root).line(side)] == [first, side]
+    with pytest.raises(GitError, match="log failed"):
+        Git(repo.root).line("nowhere")
+
+
+def test_where_two_lines_part(repo: Repo) -> None:
+    """The last commit in common; None where there is none, or no such branch."""
+    git = Git(repo.root)
+    first = repo.git("rev-parse", "HEAD")
+    repo.git("checkout", "--quiet", "-b", "side")
+    repo.commit({"side.py": "S = 1\n"}, "side")
+    repo.git("checkout", "--quiet", "--orphan", "alone")
+    repo.commit({"other.py": "O = 1\n"}, "alone")
+    assert git.fork("main", "side") == git.fork("side", "main") == first
+    assert git.fork("main", "alone") is None
+    assert git.fork("main", "nowhere") is None
+    assert git.fork("--all", "main") is None
+
+
+@pytest.mark.parametrize("format_", ["sha1", "sha256"])
+def test_files_of_many_commits(tmp_path: Path, format_: str) -> None:
+    """The same as of each alone, in a subdirectory too, links left out; contents come by object id."""
+    files = {"lab/train.py": "A = 1\n", "lab/deep/er/x.py": "X = 1\n", "lab/é ü.py": "", "other.py": "O = 1\n"}
+    repo = Repo.make(tmp_path / "repo", files, options=(f"--object-format={format_}",))
+    (repo.root / "lab" / "link.py").symlink_to("train.py")
+    commits = [repo.git("rev-parse", "HEAD"), repo.commit({"lab/train.py": "A = 2\n"}), repo.commit({"lab/n": "\xff"})]
+    for root in (repo.root, repo.root / "lab"):
+        git = Git(root)
+        assert dict(git.blobs_of([*commits, commits[0]])) == {commit: git.blobs(commit) for commit in commits}
+    before = repo.git("rev-parse", "HEAD")
+    repo.git("rm", "-rq", "lab")
+    gone = repo.commit({"other.py": "O = 2\n"})
+    (repo.root / "lab").mkdir(exist_ok=True)
+    assert dict(Git(repo.root / "lab").blobs_of([gone])) == {gone: {}}
+    blobs = dict(Git(repo.root).blobs_of([before]))[before]
+    contents = Git(repo.root).contents([blobs["lab/train.py"], blobs["lab/é ü.py"], "0" * 40])
+    assert contents == {blobs["lab/train.py"]: b"A = 2\n", blobs["lab/é ü.py"]: b""}
+    assert Git(repo.root).contents([]) == {}
+    assert dict(Git(repo.root).blobs_of([])) == {}
+
+
 def test_where_a_branch_is_checked_out(repo: Repo, tmp_path: Path) -> None:
     """The directory of a checked-out branch is known, also in a linked worktree; others have none."""
     linked = tmp_path / "linked tree"

@@ -10,6 +10,7 @@ NightlabError
 ├── LedgerError
 │   ├── AlreadyRecordedError   what has happened cannot happen again
 │   └── LedgerUnreadableError
+│       └── LedgerDamagedError     pages of the file are broken, or it is no database at all
 ├── MetricError          a number that cannot be a metric
 ├── EditError            an edit does not apply to this source
 ├── BusyError            somebody else holds the lease
@@ -73,6 +74,10 @@ class AlreadyRecordedError(LedgerError):
 
 
 class LedgerUnreadableError(LedgerError):
+    pass
+
+
+class LedgerDamagedError(LedgerUnreadableError):
     pass
 
 

@@ -7,14 +7,17 @@ ref of its own under `refs/nightlab/`.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab.errors import GitError, NoRepositoryError
 
+_HEX = re.compile(r"[0-9a-f]{7,64}")  # fewer digits are as likely a number of somebody's own
 EXPERIMENTS = "refs/nightlab/experiments/"
 
 # Commits of the lab carry the lab's name, so that a machine without a configured git identity works too.
@@ -27,6 +30,16 @@ _IDENTITY = {
 _HARMLESS = {"GIT_EXEC_PATH", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"}
 # Programs of the user that git would start by itself; none of them may see or stop what the lab does.
 _UNHOOKED = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitFacts:
+    """A commit without its tree."""
+
+    id: str
+    parent: str | None  # the first
+    at: float  # UTC seconds since the epoch
+    message: str
 
 
 class Git:
@@ -87,6 +100,42 @@ class Git:
         listed = self._run("log", f"--format=%(trailers:key={name},valueonly)", commit)
         return frozenset(line.strip() for line in listed.splitlines() if line.strip())
 
+    def known(self, commits: Iterable[str]) -> dict[str, CommitFacts]:
+        """Those of the named commits (abbreviations too) that the repository has, under the names they were asked by.
+
+        One git process, however many there are.
+        """
+        asked = list(dict.fromkeys(c for c in commits if _HEX.fullmatch(c)))
+        if not asked:
+            return {}
+        # cat-file tells a missing or ambiguous name apart from a known one, which `git log` would die of.
+        listed = self._run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin="\n".join(asked).encode())
+        full = dict(zip(asked, (line.split(" ") for line in listed.splitlines()), strict=True))
+        ids = {name: words[0] for name, words in full.items() if words[1:] == ["commit"]}
+        if not ids:
+            return {}
+        facts = self._facts("--no-walk=unsorted", "--stdin", stdin="\n".join(ids.values()).encode())
+        by_id = {fact.id: fact for fact in facts}
+        return {name: by_id[commit] for name, commit in ids.items() if commit in by_id}
+
+    def line(self, revision: str) -> tuple[CommitFacts, ...]:
+        """The commits that lead to `revision` by first parents, oldest first."""
+        return tuple(self._facts("--first-parent", "--reverse", revision, "--"))
+
+    def fork(self, one: str, other: str) -> str | None:
+        """The last commit that two revisions have in common; None if there is none, or no such revision."""
+        found = self._probe("merge-base", "--", one, other)
+        return found.strip() if found else None
+
+    def _facts(self, *arguments: str, stdin: bytes = b"") -> Iterator[CommitFacts]:
+        form = "--format=%H%x1f%P%x1f%ct%x1f%B"
+        listed = self._run("log", "-z", "--no-show-signature", form, *arguments, stdin=stdin)
+        for entry in listed.split("\0"):
+            if entry.strip():
+                commit, parents, moment, message = entry.split("\x1f", 3)
+                parent = parents.split(" ")[0] or None
+                yield CommitFacts(id=commit.strip(), parent=parent, at=float(moment), message=message.strip())
+
     def files(self, commit: str) -> tuple[str, ...]:
         """All paths of `commit` below the lab's root."""
         listed = self._run("ls-tree", "-r", "-z", "--name-only", commit)
@@ -100,6 +149,45 @@ class Git:
                 facts, _, path = entry.partition("\t")
                 found[path] = facts.split(" ")[2]
         return found
+
+    def blobs_of(self, commits: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+        """The same of many commits, one after another, by as many git processes as directories are nested."""
+        asked = list(dict.fromkeys(commits))
+        below = self.prefix.rstrip("/")
+        tops = [_entries(data) for data in self._objects([f"{commit}:{below}" for commit in asked])]
+        trees: dict[str, list[_Entry]] = {}
+        level = tops
+        while names := list({e.id for tree in level for e in tree if e.is_tree} - trees.keys()):
+            level = [_entries(data) for data in self._objects(names)]
+            trees.update(zip(names, level, strict=True))
+        for commit, top in zip(asked, tops, strict=True):
+            yield commit, dict(_flat(top, trees, ""))
+
+    def contents(self, blobs: Iterable[str]) -> dict[str, bytes]:
+        """Bytes of many blobs by their object ids, by one git process; those that are missing are left out."""
+        asked = list(dict.fromkeys(blobs))
+        found = zip(asked, self._objects(asked), strict=True)
+        return {blob: data for blob, (name, data) in found if name}
+
+    def _objects(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Id and bytes of each object; nothing of one that is not there."""
+        if not names:
+            return
+        stdin = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
+        arguments = ("cat-file", "--batch=%(objectname) %(objectsize)")
+        done = self._call(arguments, stdin, None, None)
+        if done.returncode != 0:
+            raise self._failure(arguments, done)
+        place = 0
+        for _ in names:
+            end = done.stdout.index(b"\n", place)
+            name, _, size = done.stdout[place:end].rpartition(b" ")
+            place = end + 1
+            if size.isdigit():
+                yield name.decode(), done.stdout[place : place + int(size)]
+                place += int(size) + 1
+            else:  # "missing"
+                yield "", b""
 
     def read(self, commit: str, path: str) -> bytes:
         """Bytes of one file of `commit`."""
@@ -191,6 +279,12 @@ class Git:
         if not self.move(ref, commit, None) and self.resolve(ref) != commit:
             self.move(f"{ref}-{commit[:12]}", commit, None)
 
+    def kept(self) -> dict[str, str]:
+        """What `keep` has kept: name of each ref below EXPERIMENTS -> full commit id."""
+        listed = self._run("for-each-ref", "--format=%(objectname) %(refname)", EXPERIMENTS)
+        pairs = (line.split(" ", 1) for line in listed.splitlines())
+        return {name.removeprefix(EXPERIMENTS): commit for commit, name in pairs}
+
     def ignore(self, patterns: Sequence[str]) -> None:
         """List our untracked outputs in .git/info/exclude, once."""
         path = self.common_dir / "info" / "exclude"
@@ -253,6 +347,43 @@ class Git:
             if not isinstance(exc, FileNotFoundError):
                 raise GitError(f"git cannot be started: {exc.strerror}", hint="`ulimit -a` may say more") from exc
             raise GitError("git is not installed, or not on PATH", hint="install git and try again") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of a tree object."""
+
+    name: str
+    id: str
+    is_tree: bool
+    is_file: bool  # a regular one, no link
+
+
+def _entries(tree: tuple[str, bytes]) -> list[_Entry]:
+    """What a tree object lists, each entry as mode, name, a zero byte and the bytes of its id."""
+    width, data = len(tree[0]) // 2, tree[1]  # ids are longer in a repository of SHA-256
+    found, place = [], 0
+    while place < len(data):
+        end = data.index(b"\0", place)
+        mode, _, name = data[place:end].partition(b" ")
+        place = end + 1 + width
+        entry = _Entry(
+            name.decode("utf-8", "surrogateescape"),
+            data[end + 1 : place].hex(),
+            is_tree=mode == b"40000",
+            is_file=mode.startswith(b"100"),
+        )
+        found.append(entry)
+    return found
+
+
+def _flat(tree: Iterable[_Entry], trees: Mapping[str, Sequence[_Entry]], above: str) -> Iterator[tuple[str, str]]:
+    """Path and object id of every regular file below a directory."""
+    for entry in tree:
+        if entry.is_tree:
+            yield from _flat(trees.get(entry.id, ()), trees, f"{above}{entry.name}/")
+        elif entry.is_file:
+            yield f"{above}{entry.name}", entry.id
 
 
 @contextmanager

@@ -110,12 +110,13 @@ class Purpose(StrEnum):
     FINAL = "final"  # fresh seeds for the headline number; never used to choose
     TRY = "try"  # the working tree, asked for by a person or an agent
     EXEC = "exec"  # a recorded command in the caller's own directory
+    VERIFY = "verify"  # a recorded run once more, to see whether its value holds
     LOG = "log"  # run elsewhere and written down by hand: its author's word
 
     @property
     def steers(self) -> bool:
         """Whether the run's value may decide what is kept."""
-        return self not in (Purpose.FINAL, Purpose.EXEC, Purpose.LOG)
+        return self not in (Purpose.FINAL, Purpose.EXEC, Purpose.VERIFY, Purpose.LOG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +330,43 @@ class Logged:
     summary: str = ""
     read: Mapping[str, str] = field(default_factory=dict)  # all that was read from them: name -> JSON text
     error_source: str = ""  # of a crash: who said what went wrong
+    memory_mb: float | None = None  # of a crash: what its log said
+    sourced: bool = True  # whether the lab had an editable file that the run stands for
+    action: str = ""  # what the judge said to do next, at its moment
+    priority: str = ""
+    advice: str = ""  # the sentence that says so
+    row: str = ""  # what was written of it for older scripts at its moment, as it was written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A run that another ledger tells of: its author's word, on record without a source that the lab could run."""
+
+    run: RunId  # its own name there, else one made of its moment and commit
+    origin: str  # where it was read: a file's name, or a branch
+    digest: str  # of what was read, so that the same row is taken in once
+    status: str  # keep, discard or crash
+    at: float  # UTC seconds since the epoch, as the other ledger says; else when it was taken in
+    branch: str = ""
+    commit: str = ""
+    parent_commit: str | None = None
+    description: str = ""
+    hypothesis: str = ""
+    family: str = ""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    mode: str = ""
+    metrics: Metrics | None = None  # None for a crash, and where the row's number cannot be believed
+    crash: Crashed | None = None
+    error_source: str = ""
+    read: Mapping[str, str] = field(default_factory=dict)  # everything else that the row says: name -> JSON text
+    source_hash: str = ""  # if its source is known
+    dirty: bool = False
+    ranked: bool = True  # whether its value may be ranked beside this lab's own: same metric, same yardstick
+    action: str = ""  # what its own ledger said to do next
+    priority: str = ""
+    advice: str = ""
+    raw: str = ""  # the row itself, where it is a line of one of the lab's own mirrors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +377,7 @@ class Noted:
     text: str
 
 
-Event = Proposed | Adopted | Started | Ended | Judged | NightBegan | NightEnded | Logged | Noted
+Event = Proposed | Adopted | Started | Ended | Judged | NightBegan | NightEnded | Logged | Imported | Noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
-from nightlab.errors import LedgerUnreadableError
+from nightlab.errors import LedgerDamagedError, LedgerUnreadableError
 from nightlab.types import (
     OUTCOMES,
     Adopted,
     Ended,
     Event,
+    Imported,
     Judged,
     Logged,
     NightBegan,
@@ -31,8 +34,10 @@ KINDS: dict[str, type[Event]] = {
     "night_began": NightBegan,
     "night_ended": NightEnded,
     "logged": Logged,
+    "imported": Imported,
     "noted": Noted,
 }
+_T = TypeVar("_T")
 _NAMES = {cls: name for name, cls in KINDS.items()}
 OUTCOME_KINDS = {cls.__name__.lower(): cls for cls in OUTCOMES}
 
@@ -87,6 +92,8 @@ def _key(event: Event) -> str | None:
         return event.run.id
     if isinstance(event, Ended | Logged):
         return event.run
+    if isinstance(event, Imported):
+        return event.digest
     if isinstance(event, NightBegan | NightEnded):
         return event.night
     return None
@@ -108,4 +115,19 @@ def decode(kind: str, body: bytes) -> Event:
         raise LedgerUnreadableError(
             f"the ledger holds a {kind!r} event that this nightlab cannot read: {exc}",
             hint="it may come from a newer version: update nightlab, and run `nightlab doctor`",
+        ) from exc
+
+
+def stored(data: bytes | str, kind: type[_T]) -> _T:
+    """What a table holds as JSON; tables are folded from events that were read back before they were written.
+
+    Raises:
+        LedgerDamagedError: it was changed since.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise LedgerDamagedError(
+            f"a table of the ledger holds what cannot be read: {exc}",
+            hint="`nightlab doctor --repair` makes the tables anew from the events",
         ) from exc

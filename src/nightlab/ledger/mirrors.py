@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,14 +77,23 @@ def writing(path: Path) -> Iterator[None]:
         ) from exc
 
 
-def replace(path: Path, text: str) -> None:
-    """Put `text` at `path` so that a reader sees the old file or the new one."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """The file system's refusals to be read as ours."""
+    try:
+        yield
+    except OSError as exc:
+        raise LedgerError(f"{path} cannot be read: {exc.strerror}", hint="make it readable, then go on") from exc
+
+
+def replace(path: Path, content: str | bytes) -> None:
+    """Put `content` at `path` so that a reader sees the old file or the new one."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with scratch.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with scratch.open("wb") as file:
+                file.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(scratch, path)
@@ -99,40 +108,33 @@ def append(path: Path, text: str) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            if file.seek(0, os.SEEK_END):
+            end = file.seek(0, os.SEEK_END)
+            if end:
                 file.seek(-1, os.SEEK_END)
                 text = text if file.read(1) == b"\n" else "\n" + text
-            file.write(text.encode("utf-8", "replace"))
-            file.flush()
+            try:
+                file.write(text.encode("utf-8", "replace"))
+                file.flush()
+            except OSError:  # a disk that is full in the midst of a line: half a line is worse than none
+                os.truncate(file.fileno(), end)
+                raise
             os.fsync(file.fileno())
 
 
 def lines(path: Path) -> list[str]:
     """The lines of a text, without their ends; none where there is no file."""
-    with writing(path):
+    with reading(path):
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     return text.removesuffix("\n").split("\n") if text else []
-
-
-def mend(path: Path, is_torn: Callable[[str], bool]) -> list[str]:
-    """The mirror's lines. A last one that a crash has torn goes into `<name>.torn`, so that it can be written again."""
-    found = lines(path)
-    if found and is_torn(found[-1]):
-        with writing(path):
-            data = path.read_bytes()
-            if not data.endswith(b"\n"):
-                append(path.with_name(f"{path.name}.torn"), found.pop() + "\n")
-                os.truncate(path, data.rfind(b"\n") + 1)
-    return found
 
 
 class _Named(msgspec.Struct):
     run_id: str = ""
 
 
-def run_of(line: str) -> str:
+def run_of(line: bytes) -> str:
     """The run that a row names; "" where it is no row."""
     try:
         return msgspec.json.decode(line, type=_Named).run_id if line.strip() else ""
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""

@@ -7,53 +7,26 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nightlab.errors import AlreadyRecordedError, LedgerError, LedgerUnreadableError
+from nightlab.errors import AlreadyRecordedError, LedgerDamagedError, LedgerError, LedgerUnreadableError
 from nightlab.history import History
-from nightlab.ledger import codec
-from nightlab.types import (
-    Adopted,
-    Ended,
-    Event,
-    ExperimentId,
-    Finished,
-    Judged,
-    Logged,
-    NightBegan,
-    Proposed,
-    Recorded,
-    RunId,
-    Started,
-)
+from nightlab.ledger import codec, journal, schema
+from nightlab.ledger.connection import Connection, connect, damaged, is_damage
+from nightlab.ledger.records import Records
+from nightlab.ledger.tables import IN_LINES, Tables, load
+from nightlab.ledger.text import TextIndex, index_new
+from nightlab.types import Event, Experiment, ExperimentId, Recorded, RunId
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = schema.VERSION
+BULK = 5000  # events in one append from which on lineages are worked out once, at the end
 _BUSY_S = 30.0  # how long a writer waits for another before it gives up
 _NO_SHARED_MEMORY = frozenset({"SQLITE_CANTOPEN", "SQLITE_READONLY_CANTINIT", "SQLITE_READONLY_DIRECTORY"})
-
-_SCHEMA = """
-CREATE TABLE events (
-    seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, key TEXT, body BLOB NOT NULL, digest BLOB NOT NULL,
-    UNIQUE (kind, key)
-) STRICT;
-CREATE TABLE experiments (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL, proposed_at REAL NOT NULL, source_hash TEXT NOT NULL UNIQUE,
-    commit_id TEXT NOT NULL, parent TEXT, parent_commit TEXT, emitter TEXT NOT NULL, family TEXT NOT NULL,
-    description TEXT NOT NULL, decision TEXT, gain REAL, low REAL, high REAL, probability REAL, because TEXT
-) STRICT, WITHOUT ROWID;
-CREATE TABLE runs (
-    id TEXT PRIMARY KEY, seq INTEGER NOT NULL, experiment TEXT NOT NULL REFERENCES experiments(id),
-    seed INTEGER NOT NULL, purpose TEXT NOT NULL, slot INTEGER NOT NULL, night TEXT, device TEXT NOT NULL,
-    started_at REAL NOT NULL, ended_at REAL, outcome TEXT, metric REAL, wall_s REAL, cpu_s REAL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX runs_in_order ON runs (seq);
-CREATE INDEX runs_of_experiment ON runs (experiment);
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,39 +56,82 @@ class RunRow:
     cpu_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """How a file was left by us."""
+
+    size: int  # bytes
+    mtime_ns: int
+    inode: int
+    tail: bytes  # its last bytes, to know it again
+
+
 class Ledger:
     """Append events, read them back. Safe for any number of processes at once.
 
     Every append is one transaction that is on disk when the call returns. Events are never changed or removed.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._db = connection
+    def __init__(
+        self,
+        connection: Connection,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        index: TextIndex | None = None,
+    ) -> None:
         self._clock = clock
+        self._index = index
+        self._journalled = False
+        self._inode = 0
         self.path = path
+        self._use(connection)
+
+    def _use(self, connection: Connection) -> None:
+        self._db = connection
+        self._tables = Tables(connection)
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Ledger:
+    def open(
+        cls,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        index: TextIndex | None = None,
+        durable: bool = True,
+    ) -> Ledger:
         """Open the ledger for writing; make it if it does not exist.
+
+        Args:
+            path: the database.
+            clock: UTC seconds since the epoch.
+            index: how ideas are indexed for retrieval. Without one they are left to the next writer who has one.
+            durable: whether what is appended is on disk when the call returns; not needed of a scratch copy.
 
         Raises:
             LedgerUnreadableError: the file is no ledger, damaged, or of a newer nightlab.
             LedgerError: the directory or the disk refuses.
         """
+        last = journal.last(journal.path_of(path)) if durable else None  # before the file: it is never ahead of that
+        if last is not None and not is_present(path):
+            raise damaged(path, f"it is gone, and its journal goes to event {last.seq}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            connection = connect(path, timeout=_BUSY_S)
         except (OSError, sqlite3.Error) as exc:
             raise LedgerError(
                 f"{path} cannot be opened: {exc}", hint="check that the directory exists and can be written"
             ) from exc
-        ledger = cls(connection, path, clock)
+        ledger = cls(connection, path, clock, index)
+        ledger._journalled = durable
         try:
             with ledger._translated():
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
                 connection.execute("PRAGMA foreign_keys = ON")
                 ledger._migrate()
+                if last is not None and not ledger.holds(last):
+                    raise damaged(path, f"it lacks event {last.seq}, which its journal has")
+                ledger._inode = path.stat().st_ino if durable else 0  # a scratch copy may have no file
         except BaseException:
             connection.close()
             raise
@@ -131,11 +147,14 @@ class Ledger:
         """
         if not path.exists():
             return cls._empty(path)
-        ledger = cls(sqlite3.connect(":memory:", isolation_level=None), path)
+        ledger = cls(connect(":memory:"), path)
         with ledger._translated():
-            ledger._db = _connect_reading(path)
+            ledger._use(_connect_reading(path))
             try:
                 version = ledger._version()
+                if 0 < version < SCHEMA_VERSION:  # its events are all there; tables of our kind are made in memory
+                    ledger._use(_snapshot(path))
+                    ledger._migrate()
             except BaseException:
                 ledger.close()
                 raise
@@ -146,7 +165,7 @@ class Ledger:
 
     @classmethod
     def _empty(cls, path: Path) -> Self:
-        empty = cls(sqlite3.connect(":memory:", isolation_level=None), path)
+        empty = cls(connect(":memory:"), path)
         empty._migrate()
         return empty
 
@@ -173,13 +192,31 @@ class Ledger:
         with self._translated():
             try:
                 self._db.execute("BEGIN IMMEDIATE")  # inside: Ctrl-C while waiting for another writer arrives here
+                self._still_there()
+                self._tables.deferred = len(events) > BULK
                 recorded = tuple(self._append(event) for event in events)
+                if self._tables.deferred:
+                    self._tables.relineage()
+                if self._index is not None:
+                    index_new(self._db, self._index)
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            if self._journalled:
+                path = journal.path_of(self.path)
+                with suppress(LedgerError):  # an older event's page is broken: this one is recorded all the same
+                    journal.write(path, self.lines(journal.last_seq(path)))
         return recorded
+
+    def _still_there(self) -> None:
+        """Refuse to write into a file that was deleted or replaced since it was opened: nobody would ever read it."""
+        if self._journalled and (not self.path.exists() or self.path.stat().st_ino != self._inode):
+            raise LedgerError(
+                f"{self.path} was taken away or replaced while it was in use",
+                hint="nothing was recorded; the same command again works with the file that is there now",
+            )
 
     def _append(self, event: Event) -> Recorded:
         kind, key, body = codec.encode(event)
@@ -199,62 +236,12 @@ class Ledger:
             raise AlreadyRecordedError(
                 f"{kind} of {key} is recorded already", hint="nothing to do: the first record stands"
             ) from exc
+        recorded = Recorded(seq=seq, at=at, event=event)
         try:
-            self._fold(event, seq, at)
+            self._tables.fold(recorded)
         except (sqlite3.IntegrityError, OverflowError) as exc:
             raise LedgerError(f"{kind} of {key} does not fit what is recorded: {exc}") from exc
-        return Recorded(seq=seq, at=at, event=event)
-
-    def _fold(self, event: Event, seq: int, at: float) -> None:
-        """Bring the tables up to date with one event."""
-        if isinstance(event, Proposed):
-            e = event.experiment
-            self._db.execute(
-                "INSERT INTO experiments (id, number, proposed_at, source_hash, commit_id, parent, parent_commit,"
-                " emitter, family, description) SELECT ?, COUNT(*) + 1, ?, ?, ?, ?, ?, ?, ?, ? FROM experiments",
-                (e.id, at, e.source_hash, e.commit, e.parent, e.parent_commit, e.plan.emitter, e.family, e.description),
-            )
-        elif isinstance(event, Adopted):
-            done = self._db.execute(
-                "UPDATE experiments SET parent = ?, emitter = ?, description = ? WHERE id = ?",
-                (event.parent, event.plan.emitter, event.description, event.experiment),
-            )
-            if done.rowcount != 1:
-                raise LedgerError(f"experiment {event.experiment} is not known, so it cannot be adopted")
-        elif isinstance(event, Started):
-            r = event.run
-            row = (r.id, seq, r.experiment, r.seed, r.purpose, r.slot, r.night, r.environment.device, at)
-            self._db.execute(
-                "INSERT INTO runs (id, seq, experiment, seed, purpose, slot, night, device, started_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
-        elif isinstance(event, Ended):
-            value = event.outcome.metrics.primary if isinstance(event.outcome, Finished) else None
-            self._require("runs", event.run)
-            self._db.execute(
-                "UPDATE runs SET ended_at = ?, outcome = ?, metric = ?, wall_s = ?, cpu_s = ? WHERE id = ?",
-                (at, codec.outcome_kind(event.outcome), value, event.usage.wall_s, event.usage.cpu_s, event.run),
-            )
-        elif isinstance(event, Logged):
-            self._require("runs", event.run)
-        elif isinstance(event, NightBegan):
-            self._require("experiments", event.baseline)
-        elif isinstance(event, Judged):
-            v = event.verdict
-            self._require("experiments", v.experiment, v.champion, v.replicate or v.champion)
-            self._db.execute(
-                "UPDATE experiments SET decision = ?, gain = ?, low = ?, high = ?, probability = ?, because = ?"
-                " WHERE id = ?",
-                (v.decision, v.gain, v.low, v.high, v.probability, v.because, v.experiment),
-            )
-
-    def _require(self, table: str, *names: str) -> None:
-        """Refuse an event about something that was never recorded: nothing could be folded from it."""
-        for name in names:
-            if self._db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (name,)).fetchone() is None:  # noqa: S608
-                what = "never started" if table == "runs" else "was never proposed"
-                raise LedgerError(f"{name} {what}", hint="nothing was recorded; `nightlab runs` lists what is there")
+        return recorded
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -266,8 +253,63 @@ class Ledger:
         for number, at, kind, body in rows:
             yield Recorded(seq=number, at=at, event=codec.decode(kind, body))
 
-    def history(self) -> History:
-        return History.fold(self.since(0))
+    def lines(self, seq: int = 0) -> Iterator[journal.Line]:
+        """Events after `seq` as they lie in the file."""
+        with self._translated():
+            asked = "SELECT seq, at, kind, key, body, digest FROM events WHERE seq > ? ORDER BY seq"
+            for number, at, kind, key, body, digest in self._db.execute(asked, (seq,)):
+                yield journal.Line(seq=number, at=at, kind=kind, key=key, body=body, digest=digest)
+
+    def history(self, *, own: bool = False, patches: bool = True) -> History:
+        """All that is known, from the tables; what was imported is no part of it.
+
+        Args:
+            own: leave out what was only logged by hand, which never steers.
+            patches: whether experiments carry their patch.
+        """
+        with self._translated():
+            return load(self._db, self.seq, own=own, patches=patches)
+
+    @property
+    def seq(self) -> int:
+        """Place of the last event; 0 before the first."""
+        with self._translated():
+            return int(self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()[0])
+
+    @property
+    def records(self) -> Records:
+        """Runs as one flat list, and how they stand to each other."""
+        return Records(self._db)
+
+    def experiment(self, name: ExperimentId) -> Experiment | None:
+        """A known experiment, without its patch."""
+        with self._translated():
+            found = self._db.execute("SELECT body FROM _experiment WHERE id = ?", (name,)).fetchone()
+        return None if found is None else codec.stored(found[0], Experiment)
+
+    def open_runs(self) -> list[RunId]:
+        """Runs without an ending."""
+        with self._translated():
+            return [RunId(row[0]) for row in self._db.execute("SELECT id FROM _run WHERE ended IS NULL ORDER BY seq")]
+
+    def holds(self, line: journal.Line) -> bool:
+        """Whether that very event is on record at that place."""
+        with self._translated():
+            found = self._db.execute("SELECT digest FROM events WHERE seq = ?", (line.seq,)).fetchone()
+        return found is not None and found[0] == line.digest
+
+    def is_sound(self) -> bool:
+        """Whether SQLite finds nothing wrong with the file: every page and every index is read."""
+        try:
+            return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except (sqlite3.DatabaseError, LedgerDamagedError):
+            return False
+
+    def has_run(self, name: str) -> bool:
+        """Whether a run of that name is on record, under way or imported."""
+        with self._translated():
+            asked = "SELECT 1 FROM _run WHERE id = ?1 UNION ALL SELECT 1 FROM _record WHERE run = ?1"
+            return self._db.execute(asked, (name,)).fetchone() is not None
 
     def is_over(self, run: RunId) -> bool:
         """Whether the run's ending is recorded."""
@@ -282,12 +324,84 @@ class Ledger:
                 "SELECT r.id, r.experiment, e.number, r.seed, r.purpose, COALESCE(r.outcome, 'running'), r.metric,"
                 " e.source_hash, e.parent, e.commit_id, e.parent_commit, e.decision, e.emitter, e.family,"
                 " e.description, r.device, r.night, r.started_at, r.ended_at, r.wall_s, r.cpu_s"
-                " FROM runs r JOIN experiments e ON e.id = r.experiment"
+                " FROM _run r JOIN _experiment e ON e.id = r.experiment"
                 " WHERE ?1 IS NULL OR r.experiment = ?1 ORDER BY r.seq",
                 (experiment,),
             ).fetchall()
         names = RunRow.__dataclass_fields__
         return [RunRow(**dict(zip(names, row, strict=True))) for row in rows]
+
+    @contextmanager
+    def questioned(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for whoever guards his questions himself."""
+        self._db.is_asked_by_others = True
+        try:
+            yield self._db
+        finally:
+            self._db.is_asked_by_others = False
+
+    def copy(self, path: Path) -> None:
+        """A copy of the whole file, for somebody who would change it."""
+        with self._translated(), closing(sqlite3.connect(path)) as target:
+            self._db.backup(target)
+
+    def note(self, name: str) -> str | None:
+        """Something kept for speed alone, under a name; nothing of it is a fact of the lab."""
+        with self._translated():
+            found = self._db.execute("SELECT value FROM _meta WHERE name = ?", (name,)).fetchone()
+        return str(found[0]) if found else None
+
+    def set_note(self, name: str, value: str, *, instead_of: str) -> None:
+        """Keep something, in place of all that was kept under names that begin like that."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute("DELETE FROM _meta WHERE substr(name, 1, ?) = ?", (len(instead_of), instead_of))
+                self._db.execute("INSERT INTO _meta VALUES (?, ?)", (name, value))
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+    # --- mirrors --------------------------------------------------------------------------------------------
+
+    def mirror(self, name: str) -> Mirrored | None:
+        """How a mirror was left when we last wrote it; None if we never have."""
+        with self._translated():
+            asked = "SELECT size, mtime_ns, inode, tail FROM _mirror WHERE name = ?"
+            found = self._db.execute(asked, (name,)).fetchone()
+        return Mirrored(*found) if found else None
+
+    def set_mirrored(
+        self, name: str, state: Mirrored | None, bit: int, runs: Iterable[str], *, only: bool = False
+    ) -> None:
+        """Note how a mirror was left, and which records have a line in it; nothing of this is a fact of the lab.
+
+        Args:
+            name: of the mirror.
+            state: of its file, None while it has none.
+            bit: IN_LINES or IN_TABLE.
+            runs: that have a line.
+            only: whether no other record has one.
+        """
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                if only:
+                    whose = "1" if bit == IN_LINES else "in_table"
+                    self._db.execute(f"UPDATE _record SET mirrored = mirrored & ~? WHERE {whose}", (bit,))  # noqa: S608
+                self._db.executemany(
+                    "UPDATE _record SET mirrored = mirrored | ? WHERE run = ?", ((bit, run) for run in runs)
+                )
+                if state is None:
+                    self._db.execute("DELETE FROM _mirror WHERE name = ?", (name,))
+                else:
+                    row = (name, state.size, state.mtime_ns, state.inode, state.tail)
+                    self._db.execute("INSERT OR REPLACE INTO _mirror VALUES (?, ?, ?, ?, ?)", row)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
 
     # --- machinery ------------------------------------------------------------------------------------------
 
@@ -309,12 +423,39 @@ class Ledger:
         if self._version() == SCHEMA_VERSION:
             return
         self._db.execute("BEGIN IMMEDIATE")
-        # Two processes may both find an empty file; the second one finds the first one's work here.
-        if self._version() == 0:
-            for statement in _SCHEMA.split(";\n"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        # Two processes may both find an empty or an older file; the second one finds the first one's work here.
+        if self._version() < SCHEMA_VERSION:
+            self._refold()
         self._db.execute("COMMIT")
+
+    def refold(self) -> None:
+        """Make every table anew from the events."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._refold()
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+    def _refold(self) -> None:
+        listed = self._db.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'table')").fetchall()
+        virtual = [name for name in ("_idea_text", "_cluster_text") if ("table", name) in listed]
+        for name in virtual:
+            self._db.execute(f"DROP TABLE {name}")
+        for kind, name in sorted(listed, reverse=True):  # views before the tables they look at
+            if name != "events" and not name.startswith(("sqlite_", "_idea_text", "_cluster_text")):
+                self._db.execute(f"DROP {kind} IF EXISTS {name}")
+        for statement in schema.STATEMENTS:
+            self._db.execute(statement)
+        self._tables.deferred = True
+        for seq, at, kind, body in self._db.execute("SELECT seq, at, kind, body FROM events ORDER BY seq").fetchall():
+            self._tables.fold(Recorded(seq=seq, at=at, event=codec.decode(kind, body)))
+        self._tables.relineage()
+        if self._index is not None:
+            index_new(self._db, self._index)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -322,18 +463,28 @@ class Ledger:
         try:
             yield
         except sqlite3.OperationalError as exc:
+            if is_damage(exc) or exc.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # we ask nothing that is not there
+                raise damaged(self.path, exc) from exc
             raise LedgerError(
                 f"{self.path} refuses: {exc}", hint="free disk space or make the directory writable, then go on"
             ) from exc
         except sqlite3.DatabaseError as exc:
-            raise _unreadable(self.path, exc) from exc
+            raise damaged(self.path, exc) from exc
         except OSError as exc:
             raise LedgerError(f"{self.path} cannot be read: {exc}", hint="check its permissions") from exc
 
 
-def _connect_reading(path: Path) -> sqlite3.Connection:
+def is_present(path: Path) -> bool:
+    """Whether there is anything in the file: an empty one is as good as none."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _connect_reading(path: Path) -> Connection:
     """A connection that cannot write."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None)
+    connection = connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, named=path)
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
     except sqlite3.OperationalError as exc:
@@ -347,13 +498,13 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _snapshot(path: Path) -> sqlite3.Connection:
+def _snapshot(path: Path) -> Connection:
     """The ledger as it stands, in memory: reading needs files beside it, and here they cannot be made."""
     with tempfile.TemporaryDirectory(prefix="nightlab-ledger-") as scratch:
         for name in (path.name, f"{path.name}-wal"):
             with suppress(FileNotFoundError):
                 shutil.copyfile(path.with_name(name), Path(scratch) / name)
-        memory = sqlite3.connect(":memory:", isolation_level=None)
+        memory = connect(":memory:", named=path)
         with closing(sqlite3.connect(Path(scratch) / path.name)) as copy:
             copy.backup(memory)
     return memory
@@ -363,10 +514,3 @@ def chain(before: bytes, *, seq: int, at: float, kind: str, key: str | None, bod
     """Digest of an event that also covers every event before it (SHA-256 over the previous digest and the row)."""
     row = f"{seq}\0{at!r}\0{kind}\0{key or ''}\0".encode()
     return hashlib.sha256(before + row + body).digest()
-
-
-def _unreadable(path: Path, exc: sqlite3.Error) -> LedgerUnreadableError:
-    return LedgerUnreadableError(
-        f"{path} cannot be read as a ledger: {exc}",
-        hint="keep the file, move it aside, and rebuild from results/nightlab/runs/",
-    )

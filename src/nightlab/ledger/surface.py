@@ -6,14 +6,17 @@ The ledger is the truth; these are renderings of it. `mirrors` says where they l
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from nightlab.ledger.mirrors import Mirrors, replace, writing
-from nightlab.ledger.records import CRASH, STATUSES, Record, Standing
+from nightlab.ledger.records import CRASH, STATUSES, Record, Records
+from nightlab.types import Crashed, Metrics
 
+METRIC = "val_bpb"  # the name that the older surface has for a lab's metric, whatever it is
+UNRANKED = "value"  # and that a value has there which does not compare with the lab's
 TSV_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 CHALLENGERS, LINEAGES, CLUSTERS, EXAMPLES = 3, 5, 5, 3
 
@@ -175,39 +178,57 @@ class RegistryRow(Row):
     failure_clusters: list[ClusterRow] = msgspec.field(default_factory=list)
 
 
-def memory_gb(record: Record) -> float | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What a record's row says beyond the record itself."""
+
+    metrics: Metrics | None = None
+    crash: Crashed | None = None
+    read: Mapping[str, str] = field(default_factory=dict)  # all that was read of the run: name -> JSON text
+    notes: str = ""
+    log: str = ""
+    summary: str = ""
+    error_source: str = ""
+    dirty: bool = False
+
+    @property
+    def memory_mb(self) -> float | None:
+        """Peak memory; for a crash what its log said of it."""
+        if self.metrics is not None:
+            return self.metrics.memory_mb
+        value: object = json.loads(self.read.get("peak_vram_mb", "null"))
+        return float(value) if isinstance(value, int | float) else None
+
+
+def gigabytes(megabytes: float | None) -> float | None:
     """Peak memory of a run as the older surface states it."""
-    megabytes = record.metrics.memory_mb if record.metrics else _crash_memory(record)
     return None if megabytes is None else round(megabytes / 1024, 1)
 
 
-def _crash_memory(record: Record) -> float | None:
-    value = metrics_row(record).get("peak_vram_mb")
-    return float(value) if isinstance(value, int | float) else None
-
-
-def metrics_row(record: Record) -> dict[str, object]:
+def metrics_row(record: Record, detail: Detail) -> dict[str, object]:
     """All numbers and words that were read of a run, under the names that older scripts know."""
-    row: dict[str, object] = {name: json.loads(text) for name, text in record.read.items()}
+    row: dict[str, object] = {name: json.loads(text) for name, text in detail.read.items()}
     if record.status == CRASH:
-        return {**row, "val_bpb": None, "peak_vram_mb": row.get("peak_vram_mb")}
-    if record.metrics is not None:
-        m = record.metrics
+        return {**row, "val_bpb": None, "peak_vram_mb": detail.memory_mb}
+    if detail.metrics is not None:
+        m = detail.metrics
         named = {"num_steps": m.steps, "num_params_M": m.params_m}
         row = {**m.extra, **{name: value for name, value in named.items() if value is not None}, **row}
-        row |= {"val_bpb": m.primary, "peak_vram_mb": m.memory_mb}
+        # What may not be ranked is not called by the lab's metric: older scripts would crown it.
+        row |= {METRIC if record.ranked else UNRANKED: m.primary, "peak_vram_mb": m.memory_mb}
     return row
 
 
-def registry_row(
-    found: Sequence[Record], now: Standing, clusters: Iterable[tuple[str, Sequence[Record]]], stamp: str, sign: int
-) -> RegistryRow:
-    """The registry's content: rebuilt wholly from what is on record."""
-    best = now.champion
-    challengers = [
-        ChallengerRow(**msgspec.structs.asdict(_standing_row(r, now)), delta_to_champion=_delta(r, best))
-        for r in now.challengers
-    ]
+def registry_row(records: Records, stamp: str, sign: int, label: Callable[[Sequence[str]], str]) -> RegistryRow:
+    """The registry's content, of all that is on record.
+
+    Args:
+        records: of the lab.
+        stamp: the moment, as the registry spells it.
+        sign: of the metric's direction.
+        label: the words that failures share.
+    """
+    counts, best = records.counts(), records.champion(sign)
     lines = [
         LineageRow(
             lineage_root=line.root,
@@ -218,28 +239,40 @@ def registry_row(
             num_unique_commits=line.commits,
             kept_runs=line.kept,
         )
-        for line in now.lineages
+        for line in records.lineages(sign, LINEAGES)
     ]
     return RegistryRow(
         updated_at=stamp,
-        num_experiments=len(found),
-        status_counts={status: sum(r.status == status for r in found) for status in STATUSES},
-        champion=_standing_row(best, now) if best else None,
-        challengers=challengers,
+        num_experiments=sum(counts.values()),
+        status_counts=counts,
+        champion=_standing_row(best) if best else None,
+        challengers=[
+            ChallengerRow(**msgspec.structs.asdict(_standing_row(r)), delta_to_champion=_delta(r, best))
+            for r in records.challengers(sign, best, CHALLENGERS)
+        ],
         best_lineages=lines,
-        failure_clusters=_cluster_rows(clusters, sign),
+        failure_clusters=[
+            ClusterRow(
+                label=label([r.description for r in cluster.members]),
+                size=cluster.size,
+                crashes=cluster.crashes,
+                best_val_bpb=cluster.best,
+                examples=[r.description for r in cluster.members[:EXAMPLES]],
+            )
+            for cluster in records.clusters(sign, CLUSTERS)
+        ],
     )
 
 
-def _standing_row(record: Record, now: Standing) -> ChampionRow:
+def _standing_row(record: Record) -> ChampionRow:
     return ChampionRow(
         run_id=record.run,
         commit=record.commit,
-        lineage_root=now.roots[record.run],
+        lineage_root=record.lineage,
         family=record.family,
         status=record.status,
         val_bpb=record.value,
-        memory_gb=memory_gb(record) or 0.0,
+        memory_gb=gigabytes(record.memory_mb) or 0.0,
         description=record.description,
     )
 
@@ -251,48 +284,27 @@ def _delta(record: Record, champion: Record | None) -> float:
     return round(record.value - champion.value, 9)
 
 
-def _cluster_rows(clusters: Iterable[tuple[str, Sequence[Record]]], sign: int) -> list[ClusterRow]:
-    rows = []
-    for label, members in clusters:
-        values = [r.value for r in members if r.value is not None]
-        row = ClusterRow(
-            label=label,
-            size=len(members),
-            crashes=sum(r.status == CRASH for r in members),
-            best_val_bpb=min(values, key=lambda value: sign * value, default=None),
-            examples=[r.description for r in members[:EXAMPLES]],
-        )
-        rows.append(row)
-    far = float("inf")
-    rows.sort(key=lambda r: (-r.size, -r.crashes, sign * r.best_val_bpb if r.best_val_bpb is not None else far))
-    return rows[:CLUSTERS]
-
-
 # --- texts ------------------------------------------------------------------------------------------------------
 
 
 def dumps(row: Row, *, indent: int | None = None) -> str:
-    """JSON with sorted keys, in ASCII."""
-    return json.dumps(msgspec.to_builtins(row), sort_keys=True, ensure_ascii=True, indent=indent, allow_nan=False)
+    """JSON with sorted keys, in ASCII; half a surrogate pair, which no reader would take, becomes a question mark."""
+    told: object = msgspec.to_builtins(row)
+    text = json.dumps(told, sort_keys=True, ensure_ascii=True, indent=indent, allow_nan=False)
+    if "\\ud" in text:
+        told = json.loads(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
+        text = json.dumps(told, sort_keys=True, ensure_ascii=True, indent=indent, allow_nan=False)
+    return text
 
 
 def tsv_row(record: Record) -> str:
-    """One line of results.tsv."""
+    """One line of results.tsv, without its end."""
+    if record.table_line:
+        return record.table_line
     value = 0.0 if record.value is None else record.value
     words = " ".join(record.description.split())
-    return f"{record.commit}\t{value:.6f}\t{memory_gb(record) or 0.0:.1f}\t{record.status}\t{words}\n"
-
-
-def lacking_tsv(found: Iterable[Record], present: Iterable[str]) -> list[str]:
-    """Lines that results.tsv lacks: the header, and one for each hand-logged run. Others' lines are left alone."""
-    have = Counter(present)
-    lines = [] if have else [TSV_HEADER]
-    for line in (tsv_row(record) for record in found if record.by_hand):
-        if have[line[:-1]]:
-            have[line[:-1]] -= 1
-        else:
-            lines.append(line)
-    return lines
+    memory = gigabytes(record.memory_mb) or 0.0
+    return f"{record.commit}\t{value:.6f}\t{memory:.1f}\t{record.status}\t{words}"
 
 
 def make(mirrors: Mirrors) -> None:
