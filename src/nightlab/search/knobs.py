@@ -52,8 +52,9 @@ def find_knobs(files: Files, on_gpu: bool) -> tuple[Knob, ...]:
     alternative.
     """
     trees = {path: tree for path in sorted(files) if path.endswith(".py") and (tree := parse(files[path])) is not None}
-    strings = _strings(trees.values())
-    read = {name for tree in trees.values() for name in _reads(tree)}
+    nodes = [node for tree in trees.values() for node in ast.walk(tree)]  # walked once: it is most of the work
+    strings = _strings(nodes)
+    read = set(_reads(nodes))
     found: list[Knob] = []
     for path, tree in trees.items():
         here = list(_module_knobs(path, tree, Text(files[path]), on_gpu, strings))
@@ -170,8 +171,8 @@ def _device_side(node: ast.expr, on_gpu: bool) -> ast.expr:
     return node
 
 
-def _reads(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _reads(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             yield node.id
         elif isinstance(node, ast.Attribute):
@@ -251,22 +252,21 @@ class _Strings:
         return best if 2 <= len(best) <= 4 and len(value) > len(best) - 2 else ""
 
 
-def _strings(trees: Iterable[ast.Module]) -> _Strings:
+def _strings(nodes: Iterable[ast.AST]) -> _Strings:
     compared: dict[str, tuple[str, ...]] = {}
     letters: list[str] = []
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Compare):
-                sides = [node.left, *node.comparators]
-                texts = tuple(text for side in sides for text in _texts(side))
-                for side in sides:
-                    if isinstance(side, ast.Name):
-                        compared[side.id] = compared.get(side.id, ()) + texts
-                letters += [text for text in texts if isinstance(node.ops[0], ast.In | ast.NotIn)]
-            elif isinstance(node, ast.Dict):
-                keys = [k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)]
-                if keys and all(len(key) == 1 for key in keys):
-                    letters.append("".join(sorted(keys)))
+    for node in nodes:
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            texts = tuple(text for side in sides for text in _texts(side))
+            for side in sides:
+                if isinstance(side, ast.Name):
+                    compared[side.id] = compared.get(side.id, ()) + texts
+            letters += [text for text in texts if isinstance(node.ops[0], ast.In | ast.NotIn)]
+        elif isinstance(node, ast.Dict):
+            keys = [k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)]
+            if keys and all(len(key) == 1 for key in keys):
+                letters.append("".join(sorted(keys)))
     known = tuple("".join(sorted(set(text))) for text in letters if re.fullmatch(r"[A-Z]{2,4}", text))
     return _Strings(compared, known)
 

@@ -1,0 +1,50 @@
+"""Failed ideas that resemble each other, in groups, and what to call a group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nightlab.search.book import book
+from nightlab.search.likeness import Reading, likeness
+from nightlab.search.words import NO_LEXICON, Lexicon, read
+
+CLUSTER = 0.60  # a failure joins others from this score on
+
+
+def cluster(descriptions: Sequence[str], lexicon: Lexicon = NO_LEXICON) -> list[list[int]]:
+    """Group failed ideas by likeness to the first of each group, in order. Returns indices into `descriptions`."""
+    readings = [Reading.of(text, lexicon) for text in descriptions]
+    groups: list[list[int]] = []
+    sharing: dict[str, list[int]] = {}  # word -> groups whose first member says it: others score far below CLUSTER
+    for index, reading in enumerate(readings):
+        keys = sorted(_keys(reading))
+        near = sorted({group for key in keys for group in sharing.get(key, ())})
+        scores = {group: likeness(reading, readings[groups[group][0]]).score for group in near}
+        best = max(near, key=scores.__getitem__, default=-1)
+        if best >= 0 and scores[best] >= CLUSTER:
+            groups[best].append(index)
+        else:
+            for key in keys:
+                sharing.setdefault(key, []).append(len(groups))
+            groups.append([index])
+    return groups
+
+
+def _keys(reading: Reading) -> frozenset[str]:
+    """What two readings must share to be alike."""
+    found: set[str] = set() if reading.claims else set(reading.words)
+    for claim in reading.claims:
+        found |= claim.measures or claim.subject or claim.choice
+    return frozenset(found)
+
+
+def label(descriptions: Sequence[str]) -> str:
+    """The three words that the texts share most; the first text where they have none."""
+    counts: Counter[str] = Counter()
+    spelt = book().spelt
+    for text in descriptions:
+        # Once a text, however often it says the word; in alphabetical order, so that ties do not depend on hashing.
+        counts.update(sorted({name.lstrip("=") for claim in read(text) for name in claim.subject | claim.choice}))
+    common = [spelt.get(word, word) for word, _ in counts.most_common(3)]
+    return ", ".join(common) or " ".join(descriptions[0].split())
