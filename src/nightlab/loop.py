@@ -26,9 +26,10 @@ from nightlab.errors import (
     UsageError,
 )
 from nightlab.git import Git
-from nightlab.history import History, run_names
+from nightlab.history import History, RunState, run_names
 from nightlab.ledger import Ledger
 from nightlab.runner.order import RunFiles, read_ended
+from nightlab.search.changes import changes_between
 from nightlab.sources import Sources
 from nightlab.types import (
     NO_SLOT,
@@ -239,7 +240,11 @@ class Lab:
                 f"this very source is {name} already: {self.history.state(name).experiment.description}",
                 hint=f"`nightlab show {name}` says how it did",
             )
-        return self.propose(Idea(description=text, hypothesis=hypothesis, files=files, plan=plan), parent)
+        changes = changes_between(
+            self.sources.at(parent.commit), files, on_gpu=self.backend.places[0].startswith("cuda")
+        )
+        idea = Idea(description=text, hypothesis=hypothesis, files=files, plan=plan, changes=changes)
+        return self.propose(idea, parent)
 
     def look_on(self, seconds: float) -> bool:
         """Follow another process's work for a while; whether every idea of this line is decided."""
@@ -328,7 +333,27 @@ class Lab:
             if self._refused >= MAX_REFUSED:
                 self._exhausted = Exhausted(reason=f"{MAX_REFUSED} proposals in this night could not be used")
 
-    def _execute(self, step: decide.Execute, slot: int) -> None:
+    def run_once(self, step: decide.Execute) -> RunState:
+        """Run a known experiment now and wait for its ending; nothing is judged by it. On Ctrl-C it is ended first.
+
+        The caller holds the lease.
+        """
+        self._take_in()
+        slot = self._free_slot()
+        if slot is None:
+            raise BusyError("every place of this lab is taken", hint="wait until `nightlab status` shows a free one")
+        name = self._execute(step, slot)
+        try:
+            while name in self.history.running:
+                self.listener.tick(self.history)
+                self._sleep(self._pause())
+                self._take_in()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+        return self.history.runs[name]
+
+    def _execute(self, step: decide.Execute, slot: int) -> RunId:
         experiment = self.history.state(step.experiment).experiment
         run = self._new_run(step, slot, experiment)
         try:
@@ -339,6 +364,7 @@ class Lab:
             self._tell(Ended(run=run.id, outcome=lost, usage=Usage(wall_s=0.0, cpu_s=0.0)))
             if not isinstance(exc, BackendError):  # the lab itself is amiss: no other run would fare better
                 raise
+        return run.id
 
     def _write_patch(self, run: RunId, experiment: Experiment) -> None:
         path = RunFiles(self.settings.runs / run).patch

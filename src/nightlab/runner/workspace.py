@@ -33,14 +33,18 @@ _UNPINNED = frozenset({".gitignore", ".gitattributes", "LICENSE", CONFIG_NAME})
 _OWN_PATHS = frozenset({"SEED", "SUMMARY_PATH", "PROGRESS_PATH", "RECEIPT_PATH"})
 
 
-def pinned(settings: Settings, git: Git) -> Settings:
-    """The settings with everything counted in that makes two runs comparable beside the editable files.
+def pinned(settings: Settings, git: Git, commit: str | None = None) -> Settings:
+    """The settings with everything counted in that makes two runs comparable beside the editable files of a commit.
 
     These are the other committed files (prose and the lab's own settings left out), the kind of device, and what the
     environment tells the benchmark (AUTORESEARCH_PROFILE and the like): under another prepare.py, helper module, GPU or
-    budget the same source is another experiment.
+    budget the same source is another experiment. Without a commit it is HEAD that counts.
     """
-    blobs = git.blobs(git.head())
+    return pinned_by(settings, git.blobs(commit or git.head()))
+
+
+def pinned_by(settings: Settings, blobs: Mapping[str, str]) -> Settings:
+    """The same by the files of a commit: path -> object id."""
     editable = set(matching(blobs, settings.editable))
     parts = [f"{path} {blob}" for path, blob in sorted(blobs.items()) if path not in editable and _matters(path)]
     prefix = "AUTORESEARCH_"
