@@ -19,9 +19,10 @@ from nightlab.errors import AlreadyRecordedError, BackendError, UsageError
 from nightlab.git import Git
 from nightlab.history import run_names
 from nightlab.ledger import Ledger
+from nightlab.memory import open_ledger
 from nightlab.runner import lock, machine
 from nightlab.runner.hashes import hash_files
-from nightlab.runner.order import Order, RunFiles
+from nightlab.runner.order import Order, RunFiles, write_order
 from nightlab.runner.workspace import lab_environment, pinned
 from nightlab.sources import Sources
 from nightlab.types import NO_SLOT, Experiment, Idea, Plan, Proposed, Purpose, Run, Started
@@ -41,7 +42,7 @@ def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float
     # A command of another wording is another experiment: its number says nothing of the lab's own command.
     git = Git(settings.root)
     settings = pinned(replace(settings, command=shlex.join(words)), git)
-    with Ledger.open(settings.database) as ledger:
+    with open_ledger(settings) as ledger:
         experiment = _experiment(settings, git, ledger)
         order, held = _started(settings, ledger, experiment, words, limit_s)
     return supervise.run(order, held)
@@ -52,9 +53,9 @@ def _experiment(settings: Settings, git: Git, ledger: Ledger) -> Experiment:
     sources, head = Sources(settings, git), git.head()
     files = sources.working()
     name = sources.identify(files)
-    known = ledger.history().experiments.get(name)
+    known = ledger.experiment(name)
     if known is not None:
-        return known.experiment
+        return known
     before = sources.at(head)
     is_clean = before == files
     commit = head if is_clean else git.commit(git.tree_with(head, files), head, f"Working tree for {name}\n")
@@ -65,7 +66,9 @@ def _experiment(settings: Settings, git: Git, ledger: Ledger) -> Experiment:
     try:
         ledger.append(Proposed(experiment=experiment))
     except AlreadyRecordedError:
-        return ledger.history().experiments[name].experiment
+        known = ledger.experiment(name)
+        assert known is not None
+        return known
     return experiment
 
 
@@ -95,8 +98,12 @@ def _started(
             continue
         try:
             ledger.append(Started(run=run))
+            write_order(order)  # nobody reads it now; it tells of the run if the ledger is lost
         except AlreadyRecordedError:
             os.close(held)
+        except BackendError:
+            os.close(held)
+            raise
         else:
             return order, held
     raise AssertionError("names never run out")

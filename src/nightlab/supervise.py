@@ -83,6 +83,8 @@ def _append(database: Path | None, ended: Ended) -> None:
     from nightlab.ledger import Ledger  # not before the command has started: it costs as much as all the rest
 
     assert database is not None
+    if not database.exists():  # one that we made would know nothing of the run
+        raise LedgerError(f"{database} is gone", hint="the next command makes it anew and takes the ending in")
     try:
         with Ledger.open(database) as ledger:
             ledger.append(ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,8 @@ import pytest
 from nightlab.cli.main import main
 from nightlab.cli.memory import tags_of
 from nightlab.ledger import Ledger
-from nightlab.ledger.records import Record, champion_of, lineage_roots
-from nightlab.types import Metrics, Purpose, RunId
+from nightlab.ledger.tables import lineage_roots
+from nightlab.types import Purpose
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{7}(-\d+)?")
@@ -198,7 +199,7 @@ def test_check_json(place: Place) -> None:
     assert set(match) == {
         "run_id", "commit", "category", "score", "relation", "same_idea", "status", "val_bpb", "description", "why"
     }  # fmt: skip
-    assert (match["relation"], match["same_idea"]) == ("duplicate", True)
+    assert (match["relation"], match["same_idea"]) == ("same", True)
 
 
 def test_check_sees_only_reading(place: Place) -> None:
@@ -416,6 +417,17 @@ def test_a_dirty_tree_is_recorded_with_its_edit(place: Place) -> None:
     assert (place.root / "train.py").read_text() == "LR = 77\n"
 
 
+def test_seed_and_device_are_kept_where_the_run_tells_them(place: Place) -> None:
+    """They are read from what the run printed; a run that tells neither has none, and is recorded all the same."""
+    (place.root / "run.log").write_text("val_bpb: 0.99\npeak_vram_mb: 1\nseed: 7\ndevice: cuda:0\n")
+    place("log", "--description", "x", "--status", "keep", "--log", "run.log")
+    place.log("y", "keep", 0.98)
+    with Ledger.read(place.root / "results" / "nightlab" / "lab.db") as ledger:
+        runs = [state.run for state in ledger.history().runs.values()]
+    assert [(run.seed, run.environment.device) for run in runs] == [(7, "cuda:0"), (-1, "unknown")]
+    assert all(run.environment.python and run.environment.machine for run in runs)
+
+
 def test_hand_logged_runs_do_not_steer(place: Place) -> None:
     """They are in the ledger as what they are: their author's word, and no idea that waits for its runs."""
     place.log("x", "keep", 0.99)
@@ -461,7 +473,7 @@ def test_mirrors_are_healed_by_the_next_log(place: Place) -> None:
     lines = mirror.read_bytes().splitlines(keepends=True)
     assert lines[:3] == [first, third, second]
     assert json.loads(lines[3])["description"] == "value 1.3"
-    assert (place.store / "experiments.jsonl.torn").read_bytes() == second[:40] + b"\n"
+    assert (place.store / "experiments.jsonl.refused").read_bytes() == second[:40] + b"\n"
     assert place.registry()["num_experiments"] == 4
 
 
@@ -482,14 +494,71 @@ def test_lines_of_the_table_come_back_and_those_of_others_stay(place: Place) -> 
         assert all(found == line or found.endswith("\ttwo\n") for found in lines[2:])
 
 
-def test_rows_of_another_origin_are_kept_and_named(place: Place) -> None:
-    """A mirror row that the ledger does not know stays where it is, and `log` says that it does not count."""
+def test_rows_of_another_origin_are_taken_in(place: Place) -> None:
+    """A well-formed row that the ledger lacks is on record from now on, once, and stays as it was written."""
     place("init")
     mirror = place.store / "experiments.jsonl"
-    mirror.write_text('{"run_id": "20260311T043000Z-abc1234"}\n')
+    row = {"run_id": "20260311T043000Z-abc1234", "commit": "abc1234", "parent_commit": "0000aaa", "status": "keep",
+           "description": "depth 10", "timestamp_utc": "2026-03-11T04:30:00Z",
+           "metrics": {"val_bpb": 0.98, "peak_vram_mb": 10.0}}  # fmt: skip
+    mirror.write_text(json.dumps(row) + "\n")
+    assert "duplicate_run=1" in place("check", "--description", "depth 10").out
     said = place.log("x", "keep", 0.99)
-    assert "1 row" in said.err
-    assert mirror.read_text().startswith('{"run_id": "20260311T043000Z-abc1234"}\n{')
+    assert "1 row(s) that others wrote" in said.err
+    assert mirror.read_text().startswith(json.dumps(row) + "\n{")
+    assert place.registry()["num_experiments"] == 2
+    assert field(place.registry(), "champion", "run_id") == "20260311T043000Z-abc1234"
+    assert "others" not in place.log("y", "keep", 0.995).err
+    assert len(place.rows()) == 3
+
+
+def test_lines_that_are_no_rows_are_set_aside(place: Place) -> None:
+    """They stay where they are and are kept in a file of their own, once; the run is recorded all the same."""
+    place("init")
+    mirror = place.store / "experiments.jsonl"
+    mirror.write_text('{"run_id": "20260311T043000Z-abc1234"}\nnonsense\n')
+    assert "2 line(s) of experiments.jsonl are no rows" in place.log("x", "keep", 0.99).err
+    place.log("y", "keep", 0.99)
+    aside = (place.store / "experiments.jsonl.refused").read_text()
+    assert aside == '{"run_id": "20260311T043000Z-abc1234"}\nnonsense\n'
+    assert mirror.read_text().startswith(aside)
+    assert place.registry()["num_experiments"] == 2
+
+
+def test_a_row_written_into_the_table_counts(place: Place) -> None:
+    """What an agent appends to results.tsv by hand is on record with the next `log`, and `check` knows it before."""
+    place.log("depth 9", "keep", 0.99)
+    table = place.root / "results.tsv"
+    with table.open("a") as file:
+        file.write("abc1234\t0.985000\t44.0\tkeep\tdepth 10\nabc1235\t0.000000\t0.0\tcrash\tdepth 64 (OOM)\n")
+    before = table.read_bytes()
+    assert "run=" in place("check", "--description", "depth 10").lines[1]
+    assert "abc1234" in place("check", "--description", "depth 10").lines[1]
+    assert "Champion: " in place.log("depth 8", "discard", 1.0).out
+    assert field(place.registry(), "champion", "commit") == "abc1234"
+    assert place.registry()["status_counts"] == {"crash": 1, "discard": 1, "keep": 2}
+    assert table.read_bytes().startswith(before)
+    assert len(table.read_text().splitlines()) == 5
+
+
+def test_an_old_store_without_a_database_is_adopted(place: Place) -> None:
+    """Reading merges its rows and writes nothing; the first command that writes takes them in."""
+    for number in range(3):
+        place.log(f"depth {number}", "keep", 0.99 - number / 1000)
+    rows = place.rows()
+    shutil.rmtree(place.root / "results" / "nightlab")
+    before = {path: path.read_bytes() for path in place.root.rglob("*") if path.is_file() and ".git" not in path.parts}
+    assert "duplicate_run=1" in place("check", "--description", "depth 2").out
+    assert place("report", "--output", str(place.root.parent / "report.md")).code == 0
+    assert "at 0.988000" in (place.root.parent / "report.md").read_text()
+    assert before == {
+        path: path.read_bytes() for path in place.root.rglob("*") if path.is_file() and ".git" not in path.parts
+    }
+    place.log("depth 7", "discard", 1.1)
+    assert place.rows()[:3] == rows
+    assert place.registry()["num_experiments"] == 4
+    assert len((place.root / "results.tsv").read_text().splitlines()) == 5
+    assert field(place.registry(), "champion", "run_id") == rows[2]["run_id"]
 
 
 def test_a_protected_edit_makes_the_tree_dirty_too(place: Place) -> None:
@@ -584,33 +653,24 @@ def test_tags() -> None:
     assert tags_of(" LR, warm  down!,lr,,--,a_b,Ü ") == ("lr", "warm-down", "a_b")
 
 
-def record(run: str, commit: str, parent: str | None, value: float | None = None, status: str = "keep") -> Record:
-    metrics = None if value is None else Metrics(primary=value)
-    return Record(run=RunId(run), seq=0, by_hand=True, commit=commit, parent=parent, status=status, description="",
-                  hypothesis="", family="", tags=(), source_hash="", metrics=metrics)  # fmt: skip
-
-
 def test_lineage_roots() -> None:
     """First ancestor that is not on record, else the last one that is; a loop ends where it was noticed."""
-    chain = [record("1", "b", "a"), record("2", "c", "b"), record("3", "d", None), record("4", "e", "d")]
-    assert lineage_roots(chain) == {"1": "a", "2": "a", "3": "d", "4": "d"}
-    loop = [record("1", "x", "y"), record("2", "y", "x"), record("3", "z", "z")]
-    assert lineage_roots(loop) == {"1": "y", "2": "x", "3": "z"}
+    assert lineage_roots({"b": "a", "c": "b", "d": None, "e": "d"}) == {"b": "a", "c": "a", "d": "d", "e": "d"}
+    assert lineage_roots({"x": "y", "y": "x", "z": "z"}) == {"x": "y", "y": "x", "z": "z"}
 
 
-@pytest.mark.parametrize(("sign", "best"), [(1, "b"), (-1, "a")])
-def test_champion_is_the_best_keep_else_the_best_of_all(sign: int, best: str) -> None:
+@pytest.mark.parametrize(("direction", "best"), [("minimize", "b"), ("maximize", "a")])
+def test_champion_is_the_best_keep_else_the_best_of_all(place: Place, direction: str, best: str) -> None:
     """A better discard loses to a keep; without any keep the best value leads; crashes never do."""
-    keeps = [record("a", "c", None, 1.0), record("b", "c", None, 0.5)]
-    others = [record("d", "c", None, 0.1, "discard"), record("e", "c", None, 9.0, "discard")]
-    crash = record("f", "c", None, None, "crash")
-    champion = champion_of([*others, *keeps, crash], sign)
-    assert champion is not None
-    assert champion.run == best
-    alone = champion_of([*others, crash], sign)
-    assert alone is not None
-    assert alone.run == ("d" if sign > 0 else "e")
-    assert champion_of([crash], sign) is None
+    (place.root / "nightlab.toml").write_text(f'[metric]\nname = "val_bpb"\ndirection = "{direction}"\n')
+    place.log("f", "crash", None, "--error", "x")
+    assert place.registry()["champion"] is None
+    for description, value in (("d", 0.1), ("e", 9.0)):
+        place.log(description, "discard", value)
+    assert field(place.registry(), "champion", "description") == ("d" if direction == "minimize" else "e")
+    for description, value in (("a", 1.0), ("b", 0.5)):
+        place.log(description, "keep", value)
+    assert field(place.registry(), "champion", "description") == best
 
 
 # --- doors ------------------------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from nightlab.errors import GitError, LedgerError, NightlabError, NotFoundError
 from nightlab.git import Git
 from nightlab.ledger import Ledger
 from nightlab.runner.order import RunFiles
+from nightlab.takeover import take_over
 from nightlab.types import Change, ChangeKind, Crashed, Purpose
 from tests.builders import Repo, powerless, shared_directory
-from tests.report.stories import Story
+from tests.report.stories import START, Story
 
 BASE = (0.9980, 0.9985, 0.9982)
 HOSTILE = "\x1b[31mred\x1b[0m [bold]x[/bold] | <b>\u202e"
@@ -186,7 +187,7 @@ def test_runs_as_text_are_one_line_each_and_safe(lab: Story, capsys: pytest.Capt
 
 @pytest.mark.parametrize(
     "words",
-    [["runs", "--limit", "-1"], ["runs", "--outcome", "x"], ["report", "--since-hours", "0"],
+    [["runs", "--limit", "-1"], ["runs", "--outcome", "x"], ["report", "--since-hours", "-1"],
      ["report", "--since-hours", "nan"], ["show"]],
 )  # fmt: skip
 def test_senseless_arguments_are_usage_errors(repo: Repo, words: list[str]) -> None:
@@ -317,8 +318,8 @@ def test_diff_before_anything_is_an_error_with_a_hint(repo: Repo) -> None:
 
 
 def test_report_prints_a_line_for_each_file(lab: Story, capsys: pytest.CaptureFixture[str]) -> None:
-    """`Wrote report to <path>`, latest.md first; the chart is told on stderr."""
-    assert call(lab.settings.root, "report") == 0
+    """`Wrote report to <path>`, latest.md first; a chart that was asked for is told on stderr."""
+    assert call(lab.settings.root, "report", "--figures") == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert len(lines) == 2
@@ -366,3 +367,20 @@ def test_change_lists_are_shown(repo: Repo, capsys: pytest.CaptureFixture[str]) 
     tell(story, settings)
     call(repo.root, "show", "2")
     assert "LR 0.1 -> 0.2" in capsys.readouterr().out
+
+
+def test_a_run_of_another_ledger_can_be_looked_at(repo: Repo, capsys: pytest.CaptureFixture[str]) -> None:
+    """`show` finds it by the beginning of its name; `runs` says that there are more, and how to see them."""
+    repo.write({"old.tsv": "commit\tval_bpb\tmemory_gb\tstatus\tdescription\nabc1234\t0.98\t1.0\tkeep\tdepth 10\n"})
+    take_over(load_settings(repo.root), [str(repo.root / "old.tsv")], ranked=True, now=START)
+    with Ledger.read(repo.root / "results" / "nightlab" / "lab.db") as ledger:
+        (record,) = ledger.records.all()
+    capsys.readouterr()
+    assert call(repo.root, "show", record.run) == 0
+    assert "depth 10" in capsys.readouterr().out
+    assert call(repo.root, "show", record.run, "--json") == 0
+    assert parsed(capsys)["value"] == 0.98
+    with pytest.raises(NotFoundError, match="no log here"):
+        call(repo.root, "show", record.run, "--log")
+    assert call(repo.root, "runs") == 0
+    assert "1 more told by other ledgers" in capsys.readouterr().err

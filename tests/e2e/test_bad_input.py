@@ -288,7 +288,7 @@ def test_a_night_outlives_who_reads_its_lines(tmp_path: Path) -> None:
     assert night.stdout is not None
     night.stdout.close()
     assert night.wait(timeout=120) == 0
-    assert (lab.root / "results/nightlab/reports/latest.md").exists()
+    assert (lab.root / "results/memorylab/reports/latest.md").exists()
     assert all(run["outcome"] == "finished" for run in lab.runs())
 
 

@@ -6,11 +6,16 @@ A story is events like any others: write them to a ledger, or fold them.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from random import Random
 
 from nightlab import decide
 from nightlab.config import Settings
 from nightlab.history import History
+from nightlab.judge.packets import ChampionRef
+from nightlab.ledger import Ledger
+from nightlab.ledger.records import Records
+from nightlab.memory import INDEX, packet, reference
 from nightlab.types import (
     Change,
     Crashed,
@@ -58,6 +63,24 @@ class Story:
             recorded = Recorded(seq=self.history.seq + 1, at=self.now, event=event)
             self.recorded.append(recorded)
             self.history.apply(recorded)
+
+    @property
+    def ledger(self) -> Ledger:
+        """A ledger in memory that was told the same."""
+        moments = iter(recorded.at for recorded in self.recorded)
+        ledger = Ledger.open(Path(":memory:"), clock=lambda: next(moments), index=INDEX, durable=False)
+        if self.recorded:
+            ledger.append(*(recorded.event for recorded in self.recorded))
+        return ledger
+
+    @property
+    def records(self) -> Records:
+        return self.ledger.records
+
+    @property
+    def own(self) -> History:
+        """What is known without the runs that were only logged by hand."""
+        return self.ledger.history(own=True)
 
     def night(
         self, *values: float, ideas: int | None = 100, description: str = "baseline", commit: str = ""
@@ -168,7 +191,21 @@ class Story:
         run = self.start(name, Purpose.LOG)
         self.end(run, outcome)
         commit = self.history.state(name).experiment.commit
-        self.tell(Logged(run=run, status=status, commit=commit, description=description))
+        value = outcome.metrics.primary if isinstance(outcome, Finished) else None
+        records, sign = self.records, self.settings.metric.direction.sign
+        prior = reference(records.champion(sign))
+        leads = value is not None and (prior is None or sign * value < sign * prior.value)
+        _, told = packet(
+            self.settings, run=run, status=status, value=value,
+            error=outcome.summary if isinstance(outcome, Crashed) else "", hypothesis="", novelty_class="novel",
+            prior=prior, current=ChampionRef(run=run, value=value) if leads and value is not None else prior,
+        )  # fmt: skip
+        self.tell(
+            Logged(
+                run=run, status=status, commit=commit, description=description, action=told.action,
+                priority=told.priority, advice=told.summary,
+            )
+        )  # fmt: skip
         return run
 
 

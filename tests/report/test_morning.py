@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def night() -> Story:
 
 def test_sections_of_the_contract_in_their_order() -> None:
     """Older scripts find their headings, in the order of surface-contract 1.7, with our own between the first two."""
-    report = render(night().history, SETTINGS, night().now)
+    report = render(night().own, night().records, SETTINGS, night().now)
     lines = report.splitlines()
     assert lines[0] == "# Morning Report"
     assert "Generated: 2026-03-10T22:40:00+00:00" in lines
@@ -51,7 +52,7 @@ def test_sections_of_the_contract_in_their_order() -> None:
 def test_headline_counts_and_names_the_champion() -> None:
     """Counts by status; the champion's run in backticks with its own value, its standing on a line of its own."""
     story = night()
-    headline = sections(render(story.history, SETTINGS, story.now))["## Headline"]
+    headline = sections(render(story.own, story.records, SETTINGS, story.now))["## Headline"]
     assert "- Experiments recorded overnight: 7" in headline
     assert "- Keep / discard / crash: 5 / 1 / 1" in headline
     assert re.search(r"- Current champion: run `\S+` on commit `\w{7}` at 0\.980000, 4\.2 GB, wins", headline)
@@ -64,14 +65,14 @@ def test_change_against_the_champion_before_the_window() -> None:
     story.night(*BASE)
     story.now += 20 * 3600
     story.idea("wins", 0.98, 0.981)
-    assert "- Change vs prior champion: -0.018000 val_bpb" in render(story.history, SETTINGS, story.now)
-    assert "Change vs prior champion" not in render(story.history, SETTINGS, story.now, since_hours=1000)
+    assert "- Change vs prior champion: -0.018000 val_bpb" in render(story.own, story.records, SETTINGS, story.now)
+    assert "Change vs prior champion" not in render(story.own, story.records, SETTINGS, story.now, since_hours=1000)
 
 
 def test_first_sentence_says_what_the_night_gave() -> None:
     """Gain, interval and the chance of noise in the first bold sentence."""
     story = night()
-    short = sections(render(story.history, SETTINGS, story.now))["## In Short"]
+    short = sections(render(story.own, story.records, SETTINGS, story.now))["## In Short"]
     assert re.search(r"\*\*#2 wins: val_bpb better than the baseline by 0\.0\d+ \(95 % interval .*noise\.\*\*", short)
     assert "shrunk for having been chosen" in short
     assert "](progress.png)" in short
@@ -85,14 +86,14 @@ def test_fresh_seeds_are_the_number_once_they_have_run() -> None:
     assert champion is not None
     story.runs(story.history.night.began.baseline, *BASE, purpose=Purpose.FINAL)
     story.runs(champion, 0.9811, 0.9812, 0.9813, purpose=Purpose.FINAL)
-    assert "on 3 fresh seeds a side" in render(story.history, SETTINGS, story.now)
+    assert "on 3 fresh seeds a side" in render(story.own, story.records, SETTINGS, story.now)
 
 
 def test_kept_open_worse_and_failed_have_sections_of_their_own() -> None:
     """What was learned, each with its numbers; crashes grouped by what they have in common."""
     story = night()
     story.crash("too large again")
-    found = sections(render(story.history, SETTINGS, story.now))
+    found = sections(render(story.own, story.records, SETTINGS, story.now))
     assert "| 2 | wins | +0.0" in found["## Kept"]
     assert "#5 open" in found["## Not Proven Yet"]
     assert "likely better" in found["## Not Proven Yet"]
@@ -105,7 +106,7 @@ def test_empty_sections_are_left_out() -> None:
     """A person is not shown headings with nothing under them."""
     story = Story(SETTINGS)
     story.night(*BASE)
-    headings = sections(render(story.history, SETTINGS, story.now))
+    headings = sections(render(story.own, story.records, SETTINGS, story.now))
     assert not {"## Kept", "## Not Proven Yet", "## What Did Not Help", "## What Failed"} & set(headings)
 
 
@@ -121,7 +122,7 @@ def test_quiet_nights_have_a_sentence_too(values: tuple[float, ...], crashes: in
         story.night(*values)
     for _ in range(crashes):
         story.crash("boom")
-    assert words in render(story.history, SETTINGS, story.now)
+    assert words in render(story.own, story.records, SETTINGS, story.now)
 
 
 def test_broken_baseline_is_the_first_thing_to_mend() -> None:
@@ -130,7 +131,7 @@ def test_broken_baseline_is_the_first_thing_to_mend() -> None:
     base = story.experiment("baseline", parent=None, emitter="baseline")
     story.tell(NightBegan(night=NightId("n"), seed=0, ideas=3, hours=None, baseline=base))
     story.end(story.start(base, Purpose.BASELINE), Crashed(summary="no data"))
-    report = render(story.history, SETTINGS, story.now)
+    report = render(story.own, story.records, SETTINGS, story.now)
     assert "**The baseline has given no result.**" in report
     assert "Mend the baseline first: `nightlab show 1 --log`" in report
 
@@ -141,7 +142,7 @@ def test_no_proof_is_called_no_proof() -> None:
     story.night(*BASE)
     for value in (0.999, 1.0, 0.9984):
         story.idea("no better", value)
-    assert "No idea was proven better than the baseline" in render(story.history, SETTINGS, story.now)
+    assert "No idea was proven better than the baseline" in render(story.own, story.records, SETTINGS, story.now)
 
 
 def test_hand_logged_lab_keeps_the_older_lines() -> None:
@@ -149,7 +150,7 @@ def test_hand_logged_lab_keeps_the_older_lines() -> None:
     story = Story(SETTINGS)
     run = story.log("increase matrix lr", Finished(metrics=Metrics(primary=0.99, memory_mb=1024)), "keep")
     story.log("too large", Crashed(summary="RuntimeError: CUDA out of memory"), "crash")
-    found = sections(render(story.history, SETTINGS, story.now))
+    found = sections(render(story.own, story.records, SETTINGS, story.now))
     assert f"| high | `promote` | `{run}` | keep | 0.990000 |" in found["## Decision Queue"]
     assert "`fix_and_retry`" in found["## Decision Queue"]
     assert "- Standing of that champion: provisional" in found["## Headline"]
@@ -164,7 +165,7 @@ def test_queue_has_five_rows_the_urgent_first_and_newest() -> None:
     story.log("good", Finished(metrics=Metrics(primary=0.9)), "keep")
     for index in range(6):
         story.log(f"worse {index}", Finished(metrics=Metrics(primary=0.95 + index / 100)), "discard")
-    queue = sections(render(story.history, SETTINGS, story.now))["## Decision Queue"]
+    queue = sections(render(story.own, story.records, SETTINGS, story.now))["## Decision Queue"]
     rows = [line.split(" | ") for line in queue.strip().splitlines()[2:]]
     assert [row[0] for row in rows] == ["| high", "| low", "| low", "| low", "| low"]
     assert [row[4] for row in rows[1:]] == ["1.000000", "0.990000", "0.980000", "0.970000"]
@@ -173,7 +174,7 @@ def test_queue_has_five_rows_the_urgent_first_and_newest() -> None:
 def test_records_outside_the_window_are_not_counted() -> None:
     """An old night is on the board and in the ledger, not in the counts; the report says how long ago it was."""
     story = night()
-    report = render(story.history, SETTINGS, story.now + 30 * 3600)
+    report = render(story.own, story.records, SETTINGS, story.now + 30 * 3600)
     assert "- Experiments recorded overnight: 0" in report
     assert "Nothing new in the last 16 hours; the last run ended 30 h ago." in report
     assert "nothing to decide in this window" in report
@@ -185,7 +186,7 @@ def test_maximised_metric_has_its_own_name_and_direction() -> None:
     story = Story(settings)
     story.night(0.90, 0.901, 0.902)
     story.idea("wins", 0.95, 0.951)
-    report = render(story.history, settings, story.now)
+    report = render(story.own, story.records, settings, story.now)
     assert "| champion |" in report
     assert "at 0.951000" in report
     assert "accuracy better than the baseline by 0.0" in report
@@ -204,7 +205,7 @@ def test_hostile_text_stays_text() -> None:
     story.crash(HOSTILE, summary=HOSTILE)
     story.log(HOSTILE, Finished(metrics=Metrics(primary=0.5)), "keep")
     story.dawn(HOSTILE)
-    report = render(story.history, SETTINGS, story.now)
+    report = render(story.own, story.records, SETTINGS, story.now)
     assert report.count("\n## Headline") == 1
     assert "\x1b" not in report
     outside = re.sub(r"`[^`\n]*`", "", report.replace("\\`", ""))
@@ -219,28 +220,57 @@ def test_hostile_text_stays_text() -> None:
 def test_long_night_makes_a_short_report() -> None:
     """Hundreds of ideas: lists are cut where somebody stops reading."""
     story = invented_night(SETTINGS, 150)
-    assert len(render(story.history, SETTINGS, story.now).splitlines()) < 150
+    assert len(render(story.own, story.records, SETTINGS, story.now).splitlines()) < 150
 
 
 def test_report_is_written_with_a_stamped_copy_and_its_chart(tmp_path: Path) -> None:
-    """latest.md, the same text under the moment's name, progress.png; no scratch files are left."""
+    """latest.md, the same text under the moment's name, progress.png if asked for; no scratch files are left."""
     story = night()
     settings = Settings(root=tmp_path)
-    latest, stamped, chart = write_report(story.history, settings, now=START)
-    assert latest == tmp_path / "results" / "nightlab" / "reports" / "latest.md"
+    latest, stamped, chart = write_report(story.own, story.records, settings, now=START, figures=True)
+    assert latest == tmp_path / "results" / "memorylab" / "reports" / "latest.md"
     assert stamped.name == "20260310T220000Z.md"
     assert stamped.read_text() == latest.read_text()
     assert chart.read_bytes().startswith(b"\x89PNG")
+    assert "progress.png" in latest.read_text()
     assert len(list(latest.parent.iterdir())) == 3
 
 
-def test_other_directory_and_branch(tmp_path: Path) -> None:
-    """Older doors write beside their own files; the branch is the one that promotions really went to."""
+def test_chart_is_shown_only_while_it_shows_everything(tmp_path: Path) -> None:
+    """A chart that is older than the newest run is not linked: it would tell another story than the text."""
+    story = night()
+    settings = Settings(root=tmp_path)
+    latest, _, chart = write_report(story.own, story.records, settings, now=story.now, figures=True)
+    os.utime(chart, (story.now, story.now))
+    write_report(story.own, story.records, settings, now=story.now)
+    assert "progress.png" in latest.read_text()
+    story.idea("one more", 0.999)
+    write_report(story.own, story.records, settings, now=story.now)
+    assert "progress.png" not in latest.read_text()
+
+
+def test_page_shows_the_same_text_and_no_markup_of_a_run(tmp_path: Path) -> None:
+    """As HTML: one page with tables; what a description holds stays text."""
+    story = night()
+    story.log(
+        "<script>alert(1)</script> [x](http://evil) ![i](http://evil/a.png)",
+        Finished(metrics=Metrics(primary=0.9)),
+        "keep",
+    )
+    text = render(story.own, story.records, SETTINGS, story.now, form="html")
+    assert text.startswith("<!doctype html>")
+    assert "<table>" in text
+    assert "<script" not in text
+    assert 'evil/a.png"' not in text
+    assert "href" not in text
+
+
+def test_other_branch_is_the_one_that_is_named(tmp_path: Path) -> None:
+    """The branch is the one that promotions really went to."""
     story = night()
     written = write_report(
-        story.history, SETTINGS, now=story.now, directory=tmp_path / "r", branch="autoresearch/x-lab"
+        story.own, story.records, Settings(root=tmp_path), now=story.now, branch="autoresearch/x-lab"
     )
-    assert all(path.parent == tmp_path / "r" for path in written)
     assert "autoresearch/x-lab" in written[0].read_text()
 
 
@@ -250,5 +280,5 @@ def test_refusing_directory_is_an_error_with_a_way_out() -> None:
         place.chmod(0o555)
         story = night()
         with powerless(), pytest.raises(LedgerError, match="cannot be written") as caught:
-            write_report(story.history, Settings(root=place), now=START)
+            write_report(story.own, story.records, Settings(root=place), now=START)
         assert "--output" in caught.value.hint

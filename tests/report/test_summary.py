@@ -124,7 +124,7 @@ def test_hand_logged_keep_is_provisional() -> None:
     story.log("good", Finished(metrics=Metrics(primary=0.99)), "keep")
     story.log("worse", Finished(metrics=Metrics(primary=0.995)), "keep")
     story.log("best of all, discarded", Finished(metrics=Metrics(primary=0.98)), "discard")
-    lab = summarise(story.history, SETTINGS, story.now)
+    lab = summarise(story.own, SETTINGS, story.now, story.records.told(1))
     assert lab.champion is not None
     assert (lab.champion.description, lab.champion.standing, lab.champion.mean) == ("good", "provisional", 0.99)
     assert lab.ideas.kept == 2
@@ -135,7 +135,7 @@ def test_better_hand_logged_keep_stands_beside_the_proven_champion() -> None:
     story = Story(SETTINGS)
     story.night(*BASE)
     story.log("too good", Finished(metrics=Metrics(primary=0.9)), "keep")
-    lab = summarise(story.history, SETTINGS, story.now)
+    lab = summarise(story.own, SETTINGS, story.now, story.records.told(1))
     assert lab.champion is not None
     assert lab.champion.number == 1
     assert lab.provisional is not None

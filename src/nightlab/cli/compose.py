@@ -33,8 +33,8 @@ def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[L
         NightlabError: whatever makes the directory unusable, by name.
     """
     from nightlab.git import Git
-    from nightlab.ledger import Ledger
     from nightlab.loop import Lab
+    from nightlab.memory import open_ledger
     from nightlab.runner.local import LocalBackend
     from nightlab.runner.workspace import pinned, sweep
     from nightlab.search.propose import Proposer as BuiltinProposer
@@ -44,7 +44,7 @@ def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[L
     settings = pinned(settings, git)
     backend = LocalBackend(settings, git)
     on_gpu = backend.places[0].startswith("cuda")
-    with Ledger.open(settings.database) as ledger:
+    with open_ledger(settings) as ledger:
         proposer = BuiltinProposer(settings_digest=settings.digest, on_gpu=on_gpu)
         lab = Lab(settings, ledger, git, backend, proposer, listener=listener)
         sweep(settings, alive=lab.history.running)

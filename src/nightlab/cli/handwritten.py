@@ -109,8 +109,8 @@ def _crash(summary: str, tail: tuple[str, ...]) -> Crashed:
 
 
 def one_line(text: str, limit: int = 4000) -> str:
-    """White space collapsed, control characters gone, bounded."""
-    return clean(text, limit)
+    """White space collapsed, control characters and bytes that are no text gone, bounded."""
+    return clean(text.encode("utf-8", "replace").decode("utf-8"), limit)
 
 
 def existing(name: str) -> Path | None:

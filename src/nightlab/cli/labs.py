@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
-from nightlab.errors import BackendError, ConfigError, LabError, NightlabError, UsageError
+from nightlab.errors import BackendError, ConfigError, LabError, LedgerError, NightlabError, UsageError
 from nightlab.report import text as safe
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     doctor = commands.add_parser("doctor", help="say what is wrong with this lab, and what to do about it")
     add_lab_option(doctor)
+    doctor.add_argument("--repair", action="store_true", help="make database, tables and mirrors whole again first")
     doctor.set_defaults(handler=cmd_doctor)
 
 
@@ -236,6 +238,8 @@ def _say_what_it_can(settings: Settings) -> None:
 
 def cmd_doctor(args: argparse.Namespace) -> int:
     """Print one line for each thing that a night needs; exit 1 if one of them is missing."""
+    if args.repair:
+        _repair(settings_of(args.lab))
     failed = False
     for what, check in _CHECKS.items():
         try:
@@ -246,6 +250,38 @@ def cmd_doctor(args: argparse.Namespace) -> int:
             if exc.hint:
                 print(f"      hint: {safe.block(exc.hint)}")
     return 1 if failed else 0
+
+
+def _repair(settings: Settings) -> None:
+    from nightlab.cli.memory import say_unseen
+    from nightlab.rebuild import repair
+
+    done = repair(settings, time.time())
+    if done.aside is not None:
+        print(f"the damaged database lies in {done.aside} now", file=sys.stderr)
+    if done.unsure:
+        print(f"note: {done.unsure} events could not be checked, what came before them being lost", file=sys.stderr)
+    if done.runs:
+        print(f"note: {done.runs} runs were made anew from their directories", file=sys.stderr)
+    if done.endings:
+        print(f"note: {done.endings} endings were found in their runs' directories", file=sys.stderr)
+    say_unseen(done.unseen)
+    print(f"ok    repaired: {done.events} events, tables and mirrors made anew from them")
+
+
+def _check_memory(lab: Path) -> str:
+    from nightlab.ledger import Ledger
+    from nightlab.ledger.verify import verify
+    from nightlab.memory import is_lost
+
+    settings = settings_of(lab)
+    if is_lost(settings):
+        raise LedgerError(f"{settings.database} is lost", hint="`nightlab doctor --repair` makes it anew from the rest")
+    with Ledger.read(settings.database) as ledger:  # as it lies there: what others read around is told here
+        found = verify(ledger)
+    if not found.is_sound:
+        raise LedgerError(found.problem, hint=found.hint)
+    return f"{found.events} events, every one fits its predecessor"
 
 
 def _check_settings(lab: Path) -> str:
@@ -296,6 +332,7 @@ def _path() -> str:
 
 _CHECKS = {
     "settings": _check_settings,
+    "memory": _check_memory,  # before the others, which make a lost one anew
     "tree": _check_tree,
     "knobs": _check_knobs,
     "command": _check_command,

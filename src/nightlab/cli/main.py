@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
 from nightlab import __version__
-from nightlab.cli import execute, labs, memory, night, views
-from nightlab.errors import NightlabError
+from nightlab.cli.compose import settings_of
+from nightlab.errors import LedgerDamagedError, NightlabError
 from nightlab.report import text as safe
 
 _HINTS = {
@@ -31,14 +33,27 @@ first steps:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+_MODULES = {
+    **dict.fromkeys(("demo", "run", "try", "wait"), "night"),
+    **dict.fromkeys(("new", "init", "doctor"), "labs"),
+    **dict.fromkeys(("status", "runs", "show", "diff", "report"), "views"),
+    **dict.fromkeys(("check", "log", "memory"), "memory"),
+    **dict.fromkeys(("import", "export"), "exchange"),
+    **dict.fromkeys(("query", "verify"), "care"),
+    "exec": "execute",
+}
+"""Command -> the module that has it. A door is a process start, so only the module that is asked for is imported."""
+
+
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The whole command line, or as much of it as one command needs."""
     parser = argparse.ArgumentParser(
         prog="nightlab", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"nightlab {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (night, labs, views, memory, execute):
-        module.register(commands)
+    for name in dict.fromkeys(_MODULES.values()) if command not in _MODULES else (_MODULES[command],):
+        importlib.import_module(f"nightlab.cli.{name}").register(commands)
     return parser
 
 
@@ -47,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal in another encoding shows "?" where it has no letter
-    args = build_parser().parse_args(argv)
-    handler: Callable[[argparse.Namespace], int] = args.handler
+    words = sys.argv[1:] if argv is None else argv
+    args = build_parser(words[0] if words else "").parse_args(words)
     code = 0
     try:
-        code = handler(args)
+        code = _handle(args)
         sys.stdout.flush()  # here, where a reader who has gone and a full disk are known for what they are
     except NightlabError as exc:
         _complain(str(exc.args[0]), exc.hint)
@@ -75,10 +90,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _complain(message: str, hint: str) -> None:
+def _handle(args: argparse.Namespace) -> int:
+    """Run the command; where it meets a damaged database, have that made anew and run it once more."""
+    handler: Callable[[argparse.Namespace], int] = args.handler
+    try:
+        return handler(args)
+    except LedgerDamagedError as exc:
+        damage = exc
+    from nightlab.rebuild import repair
+
+    try:
+        done = repair(settings_of(args.lab), time.time())
+    except NightlabError:  # a night is under way, or the disk refuses: what was met first is what is told
+        raise damage from None
+    where = f"; the damaged file lies in {done.aside}" if done.aside is not None else ""
+    _complain(f"{damage.args[0]}", f"it was made anew ({done.events} events){where}", "note")
+    return handler(args)
+
+
+def _complain(message: str, hint: str, kind: str = "error") -> None:
     """Say what is wrong. Messages quote files, commits and agents, so what could steer a terminal is taken out."""
     with suppress(OSError, ValueError):  # nobody reads it: the exit code has to do
-        print(f"error: {safe.block(message)}", file=sys.stderr)
+        print(f"{kind}: {safe.block(message)}", file=sys.stderr)
         if hint:
             print(f"\nhint: {safe.block(hint)}", file=sys.stderr)
 

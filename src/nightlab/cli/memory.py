@@ -11,24 +11,28 @@ import math
 import re
 import sys
 import time
-from pathlib import Path
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
 from nightlab.cli.handwritten import one_line
-from nightlab.ledger import Ledger, surface
-from nightlab.ledger.mirrors import Mirrors, replace
-from nightlab.ledger.records import STATUSES, records
+from nightlab.cli.views import add_report, hours, write_reports
+from nightlab.errors import LedgerDamagedError, LedgerError
+from nightlab.ledger import surface
+from nightlab.ledger.mirrors import Mirrors
+from nightlab.ledger.records import STATUSES
 from nightlab.search.novelty import Category, Guard, Mode, Policy, Words
 
 if TYPE_CHECKING:
     from nightlab.cli.written import Entry
     from nightlab.config import Settings
     from nightlab.ledger.records import Record
+    from nightlab.mirroring import Unseen
 
 THRESHOLD = 0.62
 LIMIT = 3
 SINCE_HOURS = 16
+TAGS, TAG = 64, 100  # how many, and characters of one: what is longer is no tag
 BLOCKED = 2  # exit code of `check --fail-on-similar` for a blocked idea
 
 
@@ -42,11 +46,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     init.set_defaults(handler=cmd_init)
     _add_check(inner)
     _add_log(inner)
-    report = inner.add_parser("report", help="write the morning report")
-    add_lab_option(report)
-    report.add_argument("--since-hours", type=_hours, default=SINCE_HOURS, metavar="H", help="length of the night (16)")
-    report.add_argument("--output", default="", metavar="PATH", help="write this one file only")
-    report.set_defaults(handler=cmd_report)
+    add_report(inner)
 
 
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,7 +68,7 @@ def _add_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--summary", default="", metavar="PATH", help="its summary as JSON")
     parser.add_argument("--skip-archive", action="store_true", help="no run directory, no copies")
     parser.add_argument("--report", action="store_true", help="write the morning report too")
-    parser.add_argument("--since-hours", type=_hours, default=SINCE_HOURS, metavar="H", help="for the report (16)")
+    parser.add_argument("--since-hours", type=hours, default=SINCE_HOURS, metavar="H", help="for the report (16)")
     parser.add_argument("--json", action="store_true", help="the record as one JSON object")
     parser.set_defaults(handler=cmd_log)
 
@@ -92,17 +92,10 @@ def _threshold(text: str) -> float:
     return value
 
 
-def _hours(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text} is no number of hours")
-    return value
-
-
 def tags_of(text: str) -> tuple[str, ...]:
     """A comma list as tags: lower case, of letters, digits, `_` and `-`, each once."""
     tags = (re.sub(r"[^a-z0-9_-]+", "-", part.lower()).strip("-") for part in text.split(","))
-    return tuple(dict.fromkeys(tag for tag in tags if tag))
+    return tuple(dict.fromkeys(tag[:TAG] for tag in tags if tag))[:TAGS]
 
 
 # --- init -------------------------------------------------------------------------------------------------------
@@ -112,21 +105,22 @@ def cmd_init(args: argparse.Namespace) -> int:
     """Make the memory of the lab around the directory."""
     settings = settings_of(args.lab)
     init_memory(settings)
-    mirrors = Mirrors(settings.root)
-    print(f"Initialized MemoryLab in {mirrors.directory}")
-    print(f"Ledger: {mirrors.ledger}")
-    print(f"Registry: {mirrors.registry}")
-    print(f"Results TSV: {mirrors.tsv}")
     return 0
 
 
 def init_memory(settings: Settings) -> None:
-    """Make the ledger and its empty mirrors; what exists stays as it is. Prints nothing."""
+    """Make the ledger and its mirrors, or adopt those that are there, and say where they lie."""
     from nightlab.git import Git
+    from nightlab.takeover import adopt
 
     Git(settings.root).ignore(IGNORED)
-    with Ledger.open(settings.database):
-        surface.make(Mirrors(settings.root))
+    mirrors = Mirrors(settings.root)
+    surface.make(mirrors)
+    say_unseen(adopt(settings, time.time()))
+    print(f"Initialized MemoryLab in {mirrors.directory}")
+    print(f"Ledger: {mirrors.ledger}")
+    print(f"Registry: {mirrors.registry}")
+    print(f"Results TSV: {mirrors.tsv}")
 
 
 # --- check ------------------------------------------------------------------------------------------------------
@@ -134,25 +128,26 @@ def init_memory(settings: Settings) -> None:
 
 def cmd_check(args: argparse.Namespace) -> int:
     """Say whether the idea, or one like it, is on record. Writes nothing anywhere."""
-    from nightlab.cli.dossier import compare
+    from nightlab.memory import Question, guard, lexicon_of
+    from nightlab.mirroring import reading
 
     settings = settings_of(args.lab)
-    with Ledger.read(settings.database) as ledger:
-        found = records(ledger.history())
     idea = Words(
         description=one_line(args.description),
         hypothesis=one_line(args.hypothesis),
         family=one_line(args.family),
         tags=tags_of(args.tags),
     )
-    guard = compare(idea, found, settings, mode=args.mode, threshold=args.threshold)
+    question = Question(words=idea, mode=args.mode, threshold=args.threshold)
+    with reading(settings, time.time()) as ledger:
+        told = guard(ledger.records, question, settings, lexicon_of(settings, ledger))
     shown = max(args.limit, 0)
-    print(_check_json(guard, shown) if args.json else _check_text(guard, shown))
-    return BLOCKED if args.fail_on_similar and guard.policy is Policy.BLOCK else 0
+    print(_check_json(told, shown) if args.json else _check_text(told, shown))
+    return BLOCKED if args.fail_on_similar and told.policy is Policy.BLOCK else 0
 
 
 def _check_text(guard: Guard[Record], limit: int) -> str:
-    from nightlab.cli.dossier import COUNTED
+    from nightlab.older import COUNTED
 
     counts = ", ".join(f"{category}={guard.count(category)}" for category in COUNTED)
     lines = [
@@ -171,7 +166,7 @@ def _check_text(guard: Guard[Record], limit: int) -> str:
 
 
 def _check_json(guard: Guard[Record], limit: int) -> str:
-    from nightlab.cli.dossier import COUNTED
+    from nightlab.older import COUNTED
 
     matches = [
         {
@@ -224,58 +219,42 @@ def cmd_log(args: argparse.Namespace) -> int:
     entry = write_down(settings, written, archive=not args.skip_archive, now=time.time())
     out = sys.stderr if args.json else sys.stdout
     if args.report:
-        for path in _write_report(settings, args.since_hours, output=""):
+        try:
+            written_to = write_reports(settings, args.since_hours)
+        except LedgerDamagedError as exc:  # the run is on record: this must not be done once more from the beginning
+            hint = f"run {entry.record.run} is recorded all the same; `nightlab report` mends the file"
+            raise LedgerError(str(exc.args[0]), hint=hint) from exc
+        for path in written_to:
             print(f"Wrote report to {path}", file=out)
     print(surface.dumps(entry.row) if args.json else _log_text(entry))
-    if entry.foreign:
-        print(
-            f"note: {entry.foreign} row(s) of experiments.jsonl are of another origin: kept, and not counted",
-            file=sys.stderr,
-        )
-    champion = entry.told.champion
+    say_unseen(entry.unseen)
+    champion = entry.champion
     if champion is not None and champion.by_hand:
         print("standing: provisional; a hand-logged value, and only the lab's own runs prove one", file=sys.stderr)
     return 0
 
 
+def say_unseen(unseen: Unseen) -> None:
+    """Tell on stderr what others had written into the mirrors."""
+    if unseen.rows:
+        print(f"note: {len(unseen.rows)} row(s) that others wrote are on record now too", file=sys.stderr)
+    for name, count in Counter(name for name, _ in unseen.refused).items():
+        print(f"note: {count} line(s) of {name} are no rows; they are kept in {name}.refused", file=sys.stderr)
+
+
 def _log_text(entry: Entry) -> str:
-    record, guard, packet = entry.record, entry.told.guard, entry.told.packet
-    memory = surface.number(surface.memory_gb(record), 1)
+    record, guard, packet = entry.record, entry.guard, entry.packet
+    memory = surface.number(surface.gigabytes(record.memory_mb), 1)
     lines = [
         f"Logged run={record.run} commit={record.commit} status={record.status}"
         f" val_bpb={surface.number(record.value, 6)} mem_gb={memory}"
     ]
     if record.crash:
-        lines.append(f"Crash summary: {record.crash.summary}")
+        lines.append(f"Crash summary: {record.crash}")
     if guard.category is not Category.NOVEL:
         lines.append(f"Novelty guard: mode={guard.mode} classification={guard.category} decision={guard.policy}")
     lines.append(f"Decision packet: action={packet.action} priority={packet.priority} summary={packet.summary}")
-    if champion := entry.told.champion:
+    if champion := entry.champion:
         value = surface.number(champion.value, 6)
         lines.append(f"Champion: {champion.run} {champion.commit} {value} {one_line(champion.description)}")
     return "\n".join(lines)
-
-
-# --- report -----------------------------------------------------------------------------------------------------
-
-
-def cmd_report(args: argparse.Namespace) -> int:
-    """Write the morning report: latest.md and a stamped copy, or one named file."""
-    for path in _write_report(settings_of(args.lab), args.since_hours, output=args.output):
-        print(f"Wrote report to {path}")
-    return 0
-
-
-def _write_report(settings: Settings, since_hours: int, *, output: str) -> tuple[Path, ...]:
-    from nightlab.report.morning import render, write_report
-
-    with Ledger.read(settings.database) as ledger:
-        history = ledger.history()
-    now = time.time()
-    if output:
-        path = Path(output).absolute()
-        replace(path, render(history, settings, now, since_hours, chart=None))
-        return (path,)
-    mirrors = Mirrors(settings.root)
-    written = write_report(history, settings, now=now, since_hours=since_hours, directory=mirrors.reports)
-    return written[:2]  # the chart beside them is part of both

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,12 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, open_lab, settings_of
+from nightlab.errors import LedgerError
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
     from nightlab.loop import Lab
+    from nightlab.types import Experiment
 
 DEMO_IDEAS = 12
 
@@ -72,7 +75,7 @@ def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: 
     from nightlab.cli.screen import Screen
     from nightlab.loop import lease
 
-    with lease(settings), Screen(settings) as screen, open_lab(settings, screen) as lab:
+    with lease(settings), Screen(settings) as screen, _mirrored(settings), open_lab(settings, screen) as lab:
         lab.sources.check()
         if lab.begin(ideas=ideas, hours=hours, seed=seed):
             screen.resumed(lab.history)
@@ -84,6 +87,23 @@ def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: 
             return 130
         screen.finished(lab, done)
         return 1 if done.failed else 0
+
+
+@contextmanager
+def _mirrored(settings: Settings) -> Iterator[None]:
+    """Take in what others wrote into the mirrors, and bring them up to date when the work is done.
+
+    A mirror that cannot be written ends no night: the next command mends it.
+    """
+    from nightlab.mirroring import sync
+    from nightlab.takeover import adopt
+
+    adopt(settings, time.time())
+    yield
+    try:
+        sync(settings, time.time())
+    except LedgerError as exc:
+        print(f"note: {exc.args[0]}; the next command mends it", file=sys.stderr)
 
 
 @contextmanager
@@ -106,8 +126,9 @@ def cmd_try(args: argparse.Namespace) -> int:
     from nightlab.cli.screen import Screen
 
     settings = settings_of(args.lab)
-    with Screen(settings) as screen, open_lab(settings, screen) as lab:
+    with Screen(settings) as screen, _mirrored(settings), open_lab(settings, screen) as lab:
         experiment = lab.take_working_tree(description=args.description, hypothesis=args.hypothesis, seeds=args.seeds)
+        _say_known(lab, experiment)
         if args.no_wait:
             _start_in_background(settings)
             print(f"{experiment.id} is recorded; `nightlab show {experiment.id}` will know more")
@@ -119,6 +140,30 @@ def cmd_try(args: argparse.Namespace) -> int:
             screen.stopped(lab)
             return 130
         return screen.verdict(lab, experiment)
+
+
+def _say_known(lab: Lab, experiment: Experiment) -> None:
+    """Say if the same change is on record. It runs all the same: its source is new, so its base is another one."""
+    from nightlab.memory import Question, guard, lexicon_of
+    from nightlab.report.text import plain
+    from nightlab.search.novelty import Words
+
+    question = Question(
+        words=Words(description=experiment.description, hypothesis=experiment.hypothesis),
+        source=experiment.source_hash,
+        changes=experiment.changes,
+    )
+    told = guard(lab.ledger.records, question, lab.settings, lexicon_of(lab.settings, lab.ledger))
+    for match in told.matches:
+        if match.same_idea:
+            prior = match.prior.item
+            value = "no value" if prior.value is None else f"{lab.settings.metric.name} {prior.value:.6g}"
+            print(
+                f"note: tried before as {prior.run} ({prior.status}, {value}): {plain(prior.description, 80)}; "
+                f"{plain(match.why)}",
+                file=sys.stderr,
+            )
+            return
 
 
 def cmd_wait(args: argparse.Namespace) -> int:

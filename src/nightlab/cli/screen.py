@@ -242,7 +242,9 @@ class Screen:
             return
         branch = lab.git.free_branch(self.settings.branch)
         try:
-            report = write_report(lab.history, self.settings, now=time.time(), branch=branch)[0]
+            report = write_report(
+                lab.history, lab.ledger.records, self.settings, now=time.time(), branch=branch, figures=True
+            )[0]
             where = Text(f"report: {report}")
         except LedgerError as exc:  # a full disk: the night itself is recorded, and what it found can still be said
             where = Text(f"{exc.args[0]}; `nightlab report` writes it later", style="red")

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, settings_of
 from nightlab.errors import GitError, LedgerError, NightlabError, NoRepositoryError, NotFoundError
-from nightlab.ledger import Ledger
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from nightlab.config import Settings
     from nightlab.history import History
+    from nightlab.ledger.records import Record, Told
     from nightlab.report.nouns import LabSummary
     from nightlab.types import Experiment
 
 OUTCOMES = ("running", "finished", "crashed", "timedout", "stoppedearly", "lost", "voided", "disputed")
 SCREENFUL = 50  # runs listed on a terminal unless --limit says otherwise
+SHORTEST = 3  # characters from which the beginning of a name counts
 TAIL_LINES = 20  # of a log in `show`
 SINCE_HOURS = 16.0
 _WIDE = 240  # columns where nobody looks: lines are not cut for a reader that is a program
@@ -64,8 +65,8 @@ examples:
   nightlab diff baseline 12 > idea.patch
 """
 _REPORT = """\
-Write the morning report to results/nightlab/reports (latest.md, a copy under the moment's name, progress.png beside
-them), or with --output to that one file.
+Write the morning report to results/memorylab/reports (latest.md and a copy under the moment's name; with --figures
+progress.png beside them), or with --output to that one file.
 
 examples:
   nightlab report --since-hours 8
@@ -97,12 +98,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     diff.add_argument("second", nargs="?", metavar="B", help="experiment or run to compare A with")
     diff.set_defaults(handler=cmd_diff)
 
+    add_report(commands)
+
+
+def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The same command under both doors."""
     report = _parser(commands, "report", "write the morning report", _REPORT)
-    report.add_argument("--since-hours", type=_hours, default=SINCE_HOURS, metavar="H", help="length of the night (16)")
-    report.add_argument("--format", choices=("md",), default="md", help="md: markdown")
-    target = report.add_mutually_exclusive_group()
-    target.add_argument("--output", type=Path, metavar="PATH", help="write this one file only, without a chart")
-    target.add_argument("--json", action="store_true", help="print what it says as a JSON object, write nothing")
+    report.add_argument("--since-hours", type=hours, default=SINCE_HOURS, metavar="H", help="length of the night (16)")
+    report.add_argument("--format", choices=("md", "html"), default="md", help="markdown, or one HTML page")
+    report.add_argument("--figures", action="store_true", help="draw the progress chart beside it")
+    report.add_argument("--output", default="", metavar="PATH", help="write this one file only")
+    report.add_argument("--json", action="store_true", help="print what it says as a JSON object, write nothing")
     report.set_defaults(handler=cmd_report)
 
 
@@ -119,25 +125,28 @@ def _parser(
 
 def cmd_status(args: argparse.Namespace) -> int:
     settings = settings_of(args.lab)
-    lab = summary_of(settings, _history(settings))
+    lab = _look(settings)
     if args.json:
-        _print_json(lab)
+        print_json(lab)
         return 0
     from nightlab.report.terminal import status_screen
 
-    _show(status_screen(lab))
-    if lab.runs.total == 0 and lab.night is None:
-        _hint("start with `nightlab run --runs 20`")
+    show(status_screen(lab))
+    if lab.runs.total == 0 and lab.runs.imported == 0 and lab.night is None:
+        hint("start with `nightlab run --runs 20`")
     elif lab.night is not None and lab.night.state == "interrupted":
-        _hint("nobody works on the night: `nightlab run` goes on where it was")
+        hint("nobody works on the night: `nightlab run` goes on where it was")
     return 0
 
 
 def cmd_runs(args: argparse.Namespace) -> int:
+    from nightlab.mirroring import reading_alone
+
     settings = settings_of(args.lab)
-    with Ledger.read(settings.database) as ledger:
+    with reading_alone(settings) as ledger:
         wanted = _experiment(ledger.history(), args.experiment).id if args.experiment is not None else None
         rows = ledger.run_rows(wanted)
+        imported = ledger.records.told(settings.metric.direction.sign).imported
     rows = [row for row in rows if args.outcome in (None, row.outcome)]
     limit = args.limit
     if limit is None:
@@ -146,16 +155,19 @@ def cmd_runs(args: argparse.Namespace) -> int:
     if args.json:
         from nightlab.report.summary import run_line
 
-        _print_json([run_line(row) for row in shown])
+        print_json([run_line(row) for row in shown])
         return 0
     if not rows:
-        _hint("no run like that" if args.outcome or wanted else "nothing has run yet: start with `nightlab run`")
+        hint("no run like that" if args.outcome or wanted else "nothing has run yet: start with `nightlab run`")
+    if imported and wanted is None and args.outcome is None:
+        hint(f"{imported} more told by other ledgers; `nightlab export` lists them, `nightlab show` knows them")
+    if not rows:
         return 0
     from nightlab.report.terminal import runs_table
 
-    _show(runs_table(shown))
+    show(runs_table(shown))
     if args.limit is None and len(shown) < len(rows):
-        _hint(f"the last {len(shown)} of {len(rows)} runs; `--limit 0` lists all")
+        hint(f"the last {len(shown)} of {len(rows)} runs; `--limit 0` lists all")
     return 0
 
 
@@ -165,10 +177,15 @@ def cmd_show(args: argparse.Namespace) -> int:
 
     settings = settings_of(args.lab)
     history = _history(settings)
-    state, asked = look_up(history, args.name)
+    try:
+        state, asked = look_up(history, args.name)
+    except NotFoundError:
+        if (record := _told_elsewhere(settings, args.name)) is None:
+            raise
+        return _show_record(record, args)
     sheet = dossier(history, settings, state, asked)
     if args.json:
-        _print_json(sheet)
+        print_json(sheet)
         return 0
     run = asked or (state.runs[-1] if state.runs else None)
     log = _read_log(settings, run.run.id) if run else None
@@ -180,7 +197,29 @@ def cmd_show(args: argparse.Namespace) -> int:
         return 0
     from nightlab.report.terminal import show_screen
 
-    _show(show_screen(sheet, block(log.rstrip(), TAIL_LINES) if log else ""))
+    show(show_screen(sheet, block(log.rstrip(), TAIL_LINES) if log else ""))
+    return 0
+
+
+def _told_elsewhere(settings: Settings, name: str) -> Record | None:
+    """The run of another ledger whose name begins like that, if there is exactly one."""
+    from nightlab.mirroring import reading
+
+    with reading(settings, time.time()) as ledger:
+        found = ledger.records.beginning(name) if len(name) >= SHORTEST else []
+    return found[0] if len(found) == 1 else None
+
+
+def _show_record(record: Record, args: argparse.Namespace) -> int:
+    """A run that is known by another ledger's word only."""
+    if args.log:
+        raise NotFoundError(f"run {record.run} was told by another ledger, which has left no log here")
+    if args.json:
+        print_json(record)
+        return 0
+    from nightlab.report.terminal import record_screen
+
+    show(record_screen(record))
     return 0
 
 
@@ -190,52 +229,89 @@ def cmd_diff(args: argparse.Namespace) -> int:
     patch = "" if before == after else _patch(settings, before, after)
     if not patch:
         alone = args.first is None and before == after
-        _hint("no idea is proven better than the baseline yet" if alone else "no difference")
+        hint("no idea is proven better than the baseline yet" if alone else "no difference")
         return 0
-    _hint(f"from {_named(before)}\nto   {_named(after)}")
+    hint(f"from {_named(before)}\nto   {_named(after)}")
     if sys.stdout.isatty():
         from nightlab.report.terminal import diff_text
 
-        _show(diff_text(patch))
+        show(diff_text(patch))
     else:
         sys.stdout.buffer.write(patch.encode("utf-8", "surrogateescape"))
     return 0
 
 
 def cmd_report(args: argparse.Namespace) -> int:
+    settings = settings_of(args.lab)
+    if args.json:
+        _report_json(settings, args)
+        return 0
+    for path in write_reports(settings, args.since_hours, output=args.output, form=args.format, figures=args.figures):
+        print(f"Wrote report to {path}")
+    return 0
+
+
+def write_reports(
+    settings: Settings, since_hours: float, *, output: str = "", form: str = "md", figures: bool = False
+) -> tuple[Path, ...]:
+    """Write latest and a stamped copy into results/memorylab/reports, or one named file only; returns the reports."""
+    from nightlab.mirroring import reading
+    from nightlab.report.morning import render, write_report
+
+    now = time.time()
+    with reading(settings, now) as ledger:
+        history, branch = ledger.history(own=True, patches=False), _branch(settings)
+        if output:
+            report = render(history, ledger.records, settings, now, since_hours, branch=branch, chart=None, form=form)
+            return (_write(Path(output).absolute(), report),)
+        written = write_report(
+            history,
+            ledger.records,
+            settings,
+            now=now,
+            since_hours=since_hours,
+            branch=branch,
+            form=form,
+            figures=figures,
+        )
+    if figures:
+        hint(f"with its chart {written[2]}")
+    return written[:2]
+
+
+def _report_json(settings: Settings, args: argparse.Namespace) -> None:
+    from nightlab.mirroring import reading
     from nightlab.report.advice import advise
     from nightlab.report.findings import find
-    from nightlab.report.morning import ReportContents, render, write_report
+    from nightlab.report.morning import ReportContents
 
-    settings = settings_of(args.lab)
-    history, now = _history(settings), time.time()
-    branch = _branch(settings)
-    if args.json:
-        found = find(history, settings, now, args.since_hours, branch)
-        _print_json(ReportContents(findings=found, next_steps=advise(found)))
-        return 0
-    if args.output is not None:
-        report = render(history, settings, now, args.since_hours, branch=branch, chart=None)
-        print(f"Wrote report to {_write(args.output.absolute(), report)}")
-        return 0
-    written = write_report(history, settings, now=now, since_hours=args.since_hours, branch=branch)
-    for path in written[:2]:
-        print(f"Wrote report to {path}")
-    _hint(f"with its chart {written[2]}")
-    return 0
+    now = time.time()
+    with reading(settings, now) as ledger:
+        history = ledger.history(own=True, patches=False)
+        told = ledger.records.told(settings.metric.direction.sign)
+    found = find(history, settings, now, args.since_hours, _branch(settings), told)
+    print_json(ReportContents(findings=found, next_steps=advise(found)))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def summary_of(settings: Settings, history: History) -> LabSummary:
+def _look(settings: Settings) -> LabSummary:
+    from nightlab.mirroring import reading
+
+    with reading(settings, time.time()) as ledger:
+        told = ledger.records.told(settings.metric.direction.sign)
+        return summary_of(settings, ledger.history(own=True, patches=False), told)
+
+
+def summary_of(settings: Settings, history: History, told: Told | None = None) -> LabSummary:
     """The lab as it is now, with what only this machine knows: who works on it, what still runs, on which branch."""
     from dataclasses import replace
 
     from nightlab.report.summary import summarise
 
     now = time.time()
-    lab = summarise(history, settings, now)
+    lab = summarise(history, settings, now, told)
     alive = {run.run: _is_watched(settings, run.run) for run in lab.active}
     lab = replace(
         lab, branch=_branch(settings), active=tuple(replace(run, watched=alive[run.run]) for run in lab.active)
@@ -250,7 +326,9 @@ def summary_of(settings: Settings, history: History) -> LabSummary:
 
 
 def _history(settings: Settings) -> History:
-    with Ledger.read(settings.database) as ledger:
+    from nightlab.mirroring import reading_alone
+
+    with reading_alone(settings) as ledger:
         return ledger.history()
 
 
@@ -348,7 +426,7 @@ def _read_log(settings: Settings, run: str) -> str | None:
 # --- printing ---------------------------------------------------------------------------------------------------
 
 
-def _show(picture: RenderableType) -> None:
+def show(picture: RenderableType) -> None:
     """Print to stdout: colours and the terminal's width for a person, plain long lines for a program."""
     from io import StringIO
 
@@ -362,11 +440,11 @@ def _show(picture: RenderableType) -> None:
     print("\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")))
 
 
-def _hint(text: str) -> None:
+def hint(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _print_json(data: object) -> None:
+def print_json(data: object) -> None:
     import msgspec
 
     print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
@@ -389,11 +467,16 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _hours(text: str) -> float:
+def hours(text: str) -> float:
+    """A window's length.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no length of time.
+    """
     try:
-        hours = float(text)
+        found = float(text)
     except ValueError:
-        hours = 0.0
-    if not 0 < hours < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours above zero")
-    return hours
+        found = -1.0
+    if not 0 <= found < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours from zero on")
+    return found

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import platform
+import json
 import shutil
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+from nightlab import older
 from nightlab.cli.compose import IGNORED
-from nightlab.cli.dossier import (
-    LOG,
-    PACKET_JSON,
-    PACKET_MD,
-    PATCH,
-    SUMMARY,
-    UNCOMMITTED,
-    Dossier,
-    compare,
-    dossier,
-    experiment_row,
-    missing,
-    registry,
-    relative,
-)
 from nightlab.cli.handwritten import Left, existing, read_crash, read_result
 from nightlab.config import Settings
 from nightlab.errors import AlreadyRecordedError, LedgerError
 from nightlab.git import Git
-from nightlab.history import History, run_names
+from nightlab.history import run_names
+from nightlab.judge.packets import DecisionPacket
 from nightlab.ledger import Ledger, surface
 from nightlab.ledger import mirrors as files
 from nightlab.ledger.mirrors import Mirrors
-from nightlab.ledger.records import CRASH, Record, lineage_roots, records
-from nightlab.ledger.surface import ExperimentRow
-from nightlab.runner.workspace import pinned
-from nightlab.search.novelty import Words
+from nightlab.ledger.records import CRASH, HAND, SHORT, Record
+from nightlab.ledger.surface import Detail, ExperimentRow
+from nightlab.ledger.tables import moment_of
+from nightlab.memory import Question, crowned, guard, learn, lexicon_of, open_ledger, packet, reference
+from nightlab.mirroring import Unseen, bring_up, take_in, write_packet
+from nightlab.runner import machine
+from nightlab.runner.workspace import lab_environment, pinned
+from nightlab.search.changes import changes_between
+from nightlab.search.novelty import Guard, Words
 from nightlab.search.source import patch
 from nightlab.sources import Sources, text_of
 from nightlab.types import (
     Crashed,
     Ended,
-    Environment,
     Event,
     Experiment,
     Finished,
@@ -57,6 +47,7 @@ from nightlab.types import (
 )
 
 EMITTER = "log"  # of experiments that the lab first heard of by hand
+_DEVICE = 80
 UNKNOWN_SEED = -1  # nobody has said with which seed it was run
 
 
@@ -83,8 +74,10 @@ class Entry:
 
     record: Record
     row: ExperimentRow
-    told: Dossier
-    foreign: int  # lines of the mirror that are not of this ledger
+    guard: Guard[Record]
+    packet: DecisionPacket
+    champion: Record | None  # including this run
+    unseen: Unseen  # what the mirrors held besides, and is recorded now too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,24 +109,125 @@ def write_down(settings: Settings, written: Written, *, archive: bool, now: floa
     else:
         left = read_result(settings.metric, written.summary, written.log)
     git.ignore(IGNORED)
-    with mirrors.locked(), Ledger.open(settings.database) as ledger:
+    with mirrors.locked(), open_ledger(settings) as ledger:
+        unseen = take_in(ledger, settings, now)
         while True:
-            history = ledger.history()
-            experiment = _experiment(git, settings, tree, written, history)
-            run = _name(history, mirrors, now, tree.head)
-            said = _logged(run, written, left, tree, settings.root)
-            said = replace(said, novelty=_novelty(history, settings, written, experiment))
+            experiment = _experiment(git, settings, tree, written, ledger)
+            run = _name(ledger, mirrors, now, tree.head)
             try:
-                if archive:
-                    _archive(mirrors.run(run), written, tree)
-                ledger.append(*_events(history, experiment, said, left, tree))
+                entry, events = _entry(ledger, settings, written, tree, left, experiment, run, mirrors, archive=archive)
+                ledger.append(*events)
             except AlreadyRecordedError:  # the loop has taken the name, or proposed the source, since we looked
                 shutil.rmtree(mirrors.run(run), ignore_errors=True)
                 continue
             except LedgerError:
                 shutil.rmtree(mirrors.run(run), ignore_errors=True)
                 raise
-            return _mirror(ledger.history(), run, settings, mirrors, now)
+            break
+        try:
+            bring_up(ledger, settings, now)
+            learn(settings, ledger)
+        except LedgerError as exc:
+            hint = f"run {run} is recorded all the same, and the next `log` mends the files"
+            raise LedgerError(str(exc.args[0]), hint=hint) from exc
+        return replace(entry, unseen=unseen)
+
+
+def _entry(
+    ledger: Ledger,
+    settings: Settings,
+    written: Written,
+    tree: Tree,
+    left: Left,
+    experiment: Experiment,
+    run: RunId,
+    mirrors: Mirrors,
+    *,
+    archive: bool,
+) -> tuple[Entry, list[Event]]:
+    """What is to be said of the run and recorded of it; its files are copied on the way."""
+    sign = settings.metric.direction.sign
+    prior = ledger.records.champion(sign)
+    record = _record(ledger, written, tree, left, experiment, run)
+    question = Question(
+        words=Words(
+            description=written.description, family=written.family, tags=written.tags, hypothesis=written.hypothesis
+        ),
+        mode=written.mode,
+        threshold=written.threshold,
+        source=record.source_hash,
+        changes=experiment.changes,
+    )
+    told = guard(ledger.records, question, settings, lexicon_of(settings, ledger))
+    champion = crowned(prior, record, sign)
+    facts, decided = packet(
+        settings,
+        run=run,
+        status=written.status,
+        value=record.value,
+        error=record.crash,
+        hypothesis=written.hypothesis,
+        novelty_class=told.category,
+        prior=reference(prior),
+        current=reference(champion),
+    )
+    said = _logged(run, written, left, tree, settings.root)
+    detail = Detail(
+        metrics=left.metrics,
+        crash=left.crash,
+        read=left.read,
+        notes=written.notes,
+        log=said.log,
+        summary=said.summary,
+        error_source=left.error_source,
+        dirty=bool(tree.uncommitted),
+    )
+    packet_row = older.packet_row(record, detail, told, decided, facts)
+    if archive:
+        _archive(mirrors.run(run), written, tree)
+        write_packet(mirrors.run(run), packet_row)
+    row = older.experiment_row(record, detail, mirrors)
+    row.novelty_guard = older.guard_row(record, told)
+    row.decision_packet = packet_row
+    said = replace(
+        said,
+        novelty=told.category,
+        memory_mb=record.memory_mb,
+        sourced=bool(tree.files),
+        action=decided.action,
+        priority=decided.priority,
+        advice=decided.summary,
+        row=surface.dumps(row),
+    )
+    entry = Entry(record=record, row=row, guard=told, packet=decided, champion=champion, unseen=Unseen())
+    return entry, _events(ledger, settings, experiment, said, left, tree)
+
+
+def _record(ledger: Ledger, written: Written, tree: Tree, left: Left, experiment: Experiment, run: RunId) -> Record:
+    """The run as the ledger will have it."""
+    detail = Detail(metrics=left.metrics, read=left.read)
+    return Record(
+        run=run,
+        seq=ledger.seq + 1,
+        at=moment_of(run) or 0.0,
+        origin=HAND,
+        experiment=experiment.id,
+        source_hash=experiment.source_hash if tree.files else "",
+        commit=tree.head[:SHORT],
+        parent=tree.parent[:SHORT] if tree.parent else None,
+        branch=tree.branch,
+        status=written.status,
+        value=left.metrics.primary if left.metrics else None,
+        memory_mb=detail.memory_mb,
+        ranked=True,
+        crash=left.crash.summary if left.crash else "",
+        signature=left.crash.signature if left.crash else "",
+        description=written.description,
+        hypothesis=written.hypothesis,
+        family=written.family,
+        tags=written.tags,
+        lineage=ledger.records.root_of(tree.head, tree.parent),
+    )
 
 
 # --- source -----------------------------------------------------------------------------------------------------
@@ -166,15 +260,16 @@ def _working(root: Path, committed: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _experiment(git: Git, settings: Settings, tree: Tree, written: Written, history: History) -> Experiment:
+def _experiment(git: Git, settings: Settings, tree: Tree, written: Written, ledger: Ledger) -> Experiment:
     """The experiment of the source that was run: a known one, or a new one with a commit that is kept alive."""
     sources = Sources(settings, git)
-    name = sources.identify(tree.files)
-    if name in history.experiments:
-        return history.state(name).experiment
+    known = ledger.experiment(sources.identify(tree.files))
+    if known is not None:
+        return known
     commit, changed = tree.head, {path: text for path, text in tree.files.items() if tree.committed[path] != text}
     if changed:
         commit = git.commit(git.tree_with(tree.head, changed), tree.head, f"{written.description}\n\nas it was run\n")
+    before = tree.committed if changed else tree.before
     idea = Idea(
         description=written.description,
         files=tree.files,
@@ -182,32 +277,22 @@ def _experiment(git: Git, settings: Settings, tree: Tree, written: Written, hist
         hypothesis=written.hypothesis,
         family=written.family,
         tags=written.tags,
+        changes=changes_between(before, tree.files) if before else (),
     )
     # No parent: it was not proposed on top of one of the lab's, and the loop must not take it for an open idea.
-    return sources.experiment(idea, commit=commit)
+    return sources.experiment(idea, commit=commit, before=before)
 
 
 # --- events -----------------------------------------------------------------------------------------------------
 
 
-def _name(history: History, mirrors: Mirrors, now: float, commit: str) -> RunId:
+def _name(ledger: Ledger, mirrors: Mirrors, now: float, commit: str) -> RunId:
     """A name that neither a run nor a run directory has."""
-    names = run_names(now, commit)
-    return next(name for name in names if name not in history.runs and not mirrors.run(name).exists())
-
-
-def _novelty(history: History, settings: Settings, written: Written, experiment: Experiment) -> str:
-    idea = Words(
-        description=written.description, family=written.family, tags=written.tags, hypothesis=written.hypothesis
-    )
-    source = experiment.source_hash if experiment.patch else ""
-    found = records(history)
-    guard = compare(idea, found, settings, mode=written.mode, threshold=written.threshold, source=source)
-    return guard.category
+    return next(name for name in run_names(now, commit) if not ledger.has_run(name) and not mirrors.run(name).exists())
 
 
 def _logged(run: RunId, written: Written, left: Left, tree: Tree, root: Path) -> Logged:
-    named = [relative(Path(name), root) if name else "" for name in (written.log, written.summary)]
+    named = [older.relative(Path(name), root) if name else "" for name in (written.log, written.summary)]
     return Logged(
         run=run,
         status=written.status,
@@ -228,29 +313,40 @@ def _logged(run: RunId, written: Written, left: Left, tree: Tree, root: Path) ->
     )
 
 
-def _events(history: History, experiment: Experiment, said: Logged, left: Left, tree: Tree) -> list[Event]:
-    """What is recorded in one transaction. The source is proposed only if the lab does not know it."""
+def _events(
+    ledger: Ledger, settings: Settings, experiment: Experiment, said: Logged, left: Left, tree: Tree
+) -> list[Event]:
+    """What is recorded in one transaction. The source is proposed only if the lab does not know it.
+
+    Seed and device are the run's own word, where its log or summary tells them; versions are those of the lab's
+    environment at this moment.
+    """
     run = Run(
         id=said.run,
         experiment=experiment.id,
-        seed=UNKNOWN_SEED,
+        seed=_told_seed(left),
         purpose=Purpose.LOG,
         slot=0,
         limit_s=0.0,
         command=(),
-        environment=Environment(
-            device="unknown",
-            machine=platform.node(),
-            python=platform.python_version(),
-            platform=platform.platform(terse=True),
-            dirty=bool(tree.uncommitted),
-        ),
+        environment=machine.environment(_told_device(left), lab_environment(settings), dirty=bool(tree.uncommitted)),
     )
     seconds = left.metrics.extra.get("total_seconds", 0.0) if left.metrics else 0.0
     outcome = Finished(metrics=left.metrics) if left.metrics else left.crash or Crashed(summary="crashed")
-    proposed: list[Event] = [] if experiment.id in history.experiments else [Proposed(experiment=experiment)]
+    proposed: list[Event] = [] if ledger.experiment(experiment.id) else [Proposed(experiment=experiment)]
     ended = Ended(run=run.id, outcome=outcome, usage=Usage(wall_s=max(seconds, 0.0), cpu_s=0.0))
     return [*proposed, Started(run=run), ended, said]
+
+
+def _told_seed(left: Left) -> int:
+    told: object = json.loads(left.read.get("seed", "null"))
+    whole = not isinstance(told, bool) and isinstance(told, int | float) and 0 <= told < 2**53 and told == int(told)
+    return int(told) if whole and isinstance(told, int | float) else UNKNOWN_SEED
+
+
+def _told_device(left: Left) -> str:
+    told: object = json.loads(left.read.get("device", "null"))
+    return told[:_DEVICE] if isinstance(told, str) and told else "unknown"
 
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -260,42 +356,9 @@ def _archive(directory: Path, written: Written, tree: Tree) -> None:
     """Copy what the run has left before anything is recorded, so that no record is ever without its log."""
     with files.writing(directory):
         directory.mkdir(parents=True)
-        for name, copy in ((written.log, LOG), (written.summary, SUMMARY)):
+        for name, copy in ((written.log, older.LOG), (written.summary, older.SUMMARY)):
             if source := existing(name):
                 shutil.copyfile(source, directory / copy)
-    for text, name in ((patch(tree.before, tree.committed), PATCH), (tree.uncommitted, UNCOMMITTED)):
+    for text, name in ((patch(tree.before, tree.committed), older.PATCH), (tree.uncommitted, older.UNCOMMITTED)):
         if text:
             files.replace(directory / name, text)
-
-
-def _mirror(history: History, run: RunId, settings: Settings, mirrors: Mirrors, now: float) -> Entry:
-    """Bring the mirrors up to date with the ledger, this run and any that they lack."""
-    found = records(history)
-    index = next(i for i, r in enumerate(found) if r.run == run)
-    record = found[index]
-    told, roots = dossier(record, found[:index], settings), lineage_roots(found)
-    try:
-        present = {files.run_of(line) for line in files.mend(mirrors.ledger, lambda line: not files.run_of(line))} - {
-            ""
-        }
-        lacking = missing(found, present, settings)
-        for one, its in lacking:
-            if its is not None and (directory := mirrors.run(one.run)).is_dir():
-                files.replace(directory / PACKET_JSON, surface.dumps(its.row, indent=2) + "\n")
-                files.replace(directory / PACKET_MD, surface.packet_markdown(its.row))
-        rows = [experiment_row(one, roots[one.run], its, mirrors) for one, its in lacking]
-        files.append(mirrors.ledger, "".join(surface.dumps(row) + "\n" for row in rows))
-        files.append(mirrors.tsv, "".join(surface.lacking_tsv(found, _table(found, mirrors))))
-        stamp = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        files.replace(mirrors.registry, surface.dumps(registry(found, settings, stamp), indent=2) + "\n")
-    except LedgerError as exc:
-        hint = f"run {run} is recorded all the same, and the next `log` mends the files"
-        raise LedgerError(str(exc.args[0]), hint=hint) from exc
-    row = experiment_row(record, roots[run], told, mirrors)
-    return Entry(record=record, row=row, told=told, foreign=len(present - {r.run for r in found}))
-
-
-def _table(found: list[Record], mirrors: Mirrors) -> list[str]:
-    """Lines of results.tsv; a torn last one is told by being the beginning of one of ours."""
-    ours = {surface.tsv_row(record).rstrip("\n") for record in found if record.by_hand}
-    return files.mend(mirrors.tsv, lambda last: last not in ours and any(line.startswith(last) for line in ours))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nightlab.report.findings import SHOWN, Findings
-from nightlab.report.nouns import Champion, LabSummary
+from nightlab.report.nouns import Arm, Champion, LabSummary
 from nightlab.report.words import count
 
 SAME_FAILURE = 2  # failures of one kind from which they are worth a look of their own
@@ -44,13 +44,18 @@ def _about_champion(lab: LabSummary) -> Iterator[str]:
             yield "Let the lab measure it: `nightlab run --runs 20` starts from the committed source."
         return
     if lab.night is None:
-        yield f"Prove the hand-logged #{champion.number}: check it out and run `nightlab try --seeds 2`."
+        yield _prove(champion)
     elif lab.promotions:
         yield f"Read what is better now with `nightlab diff`, and take it with `git merge {lab.branch}`."
         if not _is_confirmed(champion) and lab.night.state == "ended":
             yield "The gain is not confirmed on fresh seeds: run a few more ideas, the night's end measures it again."
     if lab.provisional is not None:
-        yield f"Prove the hand-logged #{lab.provisional.number}: check it out and run `nightlab try --seeds 2`."
+        yield _prove(lab.provisional)
+
+
+def _prove(arm: Arm) -> str:
+    where = f"check out {arm.commit[:7]}" if arm.commit else "make that edit"
+    return f"Prove {arm.name}, which stands on one run: {where} and run `nightlab try --seeds 2`."
 
 
 def _is_confirmed(champion: Champion) -> bool:

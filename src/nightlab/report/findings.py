@@ -9,6 +9,8 @@ from nightlab import decide
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import race
+from nightlab.ledger.records import Told
+from nightlab.report.levels import Levels
 from nightlab.report.nouns import LabSummary
 from nightlab.report.summary import outcome_of, status_of, summarise
 from nightlab.types import Crashed, Decision, Lost, StoppedEarly, TimedOut, Voided
@@ -55,9 +57,27 @@ class Findings:
     failures: tuple[Failure, ...]  # the most frequent first
 
 
-def find(history: History, settings: Settings, now: float, since_hours: float, branch: str | None = None) -> Findings:
-    """What the last `since_hours` taught; `branch`: where promotions really go, if not to the settings' branch."""
-    summary = summarise(history, settings, now)
+def find(
+    history: History,
+    settings: Settings,
+    now: float,
+    since_hours: float,
+    branch: str | None = None,
+    told: Told | None = None,
+    levels: Levels | None = None,
+) -> Findings:
+    """What the last `since_hours` taught.
+
+    Args:
+        history: the lab's own runs.
+        settings: the lab.
+        now: UTC seconds since the epoch.
+        since_hours: length of the window.
+        branch: where promotions really go, if not to the settings' branch.
+        told: what is known by somebody's word only.
+        levels: of this history and `told`, if they are worked out already.
+    """
+    summary = summarise(history, settings, now, told, levels)
     if branch is not None:
         summary = replace(summary, branch=branch)
     start = now - 3600 * since_hours
@@ -112,7 +132,7 @@ def _open(history: History, settings: Settings, ideas: Sequence[ExperimentState]
         for s in ideas
         if s.verdict and (s.verdict.decision is Decision.RETEST or race.is_near_miss(s.verdict, settings.judge))
     ]
-    rows = decide.rows(history, settings)
+    rows = decide.rows(history, settings) if near else []
     comparable = {state.experiment.id for state in history.line}
     found = []
     for state in sorted(near, key=rank)[:SHOWN]:

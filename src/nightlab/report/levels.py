@@ -11,6 +11,7 @@ from nightlab import decide
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History
 from nightlab.judge import model, race
+from nightlab.ledger.records import Record, Told
 from nightlab.report.nouns import Arm, Champion, Gain, NoiseOfRuns
 from nightlab.types import Decision, ExperimentId, Purpose, Standing, Verdict
 
@@ -31,8 +32,18 @@ class _Difference:
 class Levels:
     """Where experiments stand, with the lab's noise worked out once."""
 
-    def __init__(self, history: History, settings: Settings, baseline: ExperimentId | None = None) -> None:
-        """`baseline` is what gains are measured against: that of the latest night, unless another is named."""
+    def __init__(
+        self, history: History, settings: Settings, baseline: ExperimentId | None = None, told: Told | None = None
+    ) -> None:
+        """Work the noise out.
+
+        Args:
+            history: the lab's own.
+            settings: the lab.
+            baseline: what gains are measured against: that of the latest night, unless another is named.
+            told: what is known by somebody's word only.
+        """
+        self._told = told or Told()
         self._history = history
         self._settings = settings
         self._sign = settings.metric.direction.sign
@@ -55,7 +66,7 @@ class Levels:
         """The proven champion; in a lab without a night the best hand-logged keep, which is provisional."""
         name = self._history.champion
         if name is None:
-            best = self._best_logged()
+            best = self._best_told()
             return _as_champion(best) if best is not None else None
         promoted = steps[-1] if steps else None
         fresh = decide.headline(self._history, self._settings)
@@ -70,7 +81,7 @@ class Levels:
 
     def provisional(self, champion: Champion | None) -> Arm | None:
         """The best hand-logged keep, if its own value is better than the champion's level."""
-        best = self._best_logged()
+        best = self._best_told()
         if best is None or champion is None or best.experiment == champion.experiment or champion.mean is None:
             return None
         assert best.mean is not None
@@ -136,17 +147,30 @@ class Levels:
             return None
         return student_975(self._noise.dof) * self._noise.sd / math.sqrt(runs)
 
-    def _best_logged(self) -> Arm | None:
-        """The hand-logged keep with the best value: one run's word, so provisional."""
-        kept = [
-            (self._sign * run.value, run.seq, run.run.experiment)
-            for run in self._history.runs.values()
-            if run.logged is not None and run.logged.status == Decision.KEEP and run.value is not None
-        ]
-        if not kept:
+    def standing(self, record: Record) -> str:
+        """Whether a record's experiment is proven or provisional."""
+        name = ExperimentId(record.experiment) if record.experiment else None
+        return self.arm(name).standing if name in self._history.experiments and name else Standing.PROVISIONAL.value
+
+    def _best_told(self) -> Arm | None:
+        """The keep with the best value behind which there is somebody's word only: one run, so provisional."""
+        best = self._told.best
+        if best is None:
             return None
-        loss, _, name = min(kept)
-        return self._arm(self._history.state(name), 1, Standing.PROVISIONAL, (self._sign * loss, None, None))
+        return Arm(
+            experiment=best.experiment or "",
+            number=self._told.best_number,
+            run=best.run,
+            description=best.description,
+            source_hash=best.source_hash,
+            commit=best.commit,
+            parent=None,
+            runs=1,
+            standing=Standing.PROVISIONAL.value,
+            mean=best.value,
+            low=None,
+            high=None,
+        )
 
     def _arm(
         self,
@@ -159,6 +183,7 @@ class Levels:
         return Arm(
             experiment=experiment.id,
             number=state.number,
+            run="",
             description=experiment.description,
             source_hash=experiment.source_hash,
             commit=experiment.commit,

@@ -10,17 +10,22 @@ from pathlib import Path
 from nightlab.config import Settings
 from nightlab.errors import LedgerError
 from nightlab.history import History
+from nightlab.ledger.mirrors import Mirrors
+from nightlab.ledger.records import Records
 from nightlab.report.advice import advise
 from nightlab.report.boards import Boards
 from nightlab.report.findings import SHOWN, Finding, Findings, find
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import Champion, LabSummary
+from nightlab.report.others import Others
+from nightlab.report.page import page
 from nightlab.report.text import code, markdown
 from nightlab.report.words import ago, count, decimals, duration, gain_in_words, number, odds, signed
 from nightlab.runner.files import write_atomic
 
 CHART = "progress.png"
-LATEST = "latest.md"
+LATEST = "latest"
+MARKDOWN, HTML = "md", "html"
 _SHORT = 120
 
 
@@ -34,32 +39,47 @@ class ReportContents:
 
 def write_report(
     history: History,
+    records: Records,
     settings: Settings,
     *,
     now: float,
     since_hours: float = 16.0,
     branch: str | None = None,
-    directory: Path | None = None,
+    figures: bool = False,
+    form: str = MARKDOWN,
 ) -> tuple[Path, ...]:
-    """Write latest.md, the same under the moment's name, and the chart beside them.
+    """Write latest.md and the same under the moment's name, and the chart beside them if figures are asked for.
 
     Args:
+        history: the lab's own runs.
+        records: all that is on record.
+        settings: the lab.
+        now: UTC seconds since the epoch.
+        since_hours: length of the night that the report is about.
         branch: where promotions really go, if that is not the settings' branch.
-        directory: results/nightlab/reports unless another is named.
+        figures: whether to draw the chart. Without, it is shown if it is as new as the newest event.
+        form: md or html.
 
     Returns:
-        latest.md, the stamped report, the chart.
+        The report's two names, and the chart if it was drawn.
 
     Raises:
         LedgerError: the directory cannot be written.
     """
-    from nightlab.report.charts import progress_chart
-
-    place = directory or settings.results / "reports"
-    report = render(history, settings, now, since_hours, branch=branch)
-    paths = (place / LATEST, place / f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.md")
+    place = Mirrors(settings.root).reports
+    chart = place / CHART
+    drawn: tuple[Path, ...] = ()
+    paths = (place / f"{LATEST}.{form}", place / f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.{form}")
     try:
-        chart = progress_chart(history, settings, place / CHART)
+        place.mkdir(parents=True, exist_ok=True)
+        if figures:
+            from nightlab.report.charts import progress_chart
+
+            drawn = (progress_chart(history, settings, chart),)
+        fresh = figures or is_fresh(chart, history, records)
+        report = render(
+            history, records, settings, now, since_hours, branch=branch, chart=CHART if fresh else None, form=form
+        )
         for path in paths:
             write_atomic(path, report.encode("utf-8"))
     except OSError as exc:
@@ -67,35 +87,52 @@ def write_report(
             f"the report cannot be written into {place}: {exc.strerror}",
             hint="make it writable, or name another file with `nightlab report --output PATH`",
         ) from exc
-    return (*paths, chart)
+    return (*paths, *drawn)
+
+
+def is_fresh(chart: Path, history: History, records: Records) -> bool:
+    """Whether the chart shows all there is: it was drawn after the last thing that happened."""
+    try:
+        drawn = chart.stat().st_mtime
+    except OSError:
+        return False
+    newest = records.recent(1)
+    moments = [run.ended_at or run.started_at for run in history.runs.values()]
+    return drawn >= max([*moments, *(record.at for record in newest)], default=0.0)
 
 
 def render(
     history: History,
+    records: Records,
     settings: Settings,
     now: float,
     since_hours: float = 16.0,
     *,
     branch: str | None = None,
     chart: str | None = CHART,
+    form: str = MARKDOWN,
 ) -> str:
-    """The report as markdown.
+    """The report as markdown, or as one HTML page.
 
     Args:
         now: UTC seconds since the epoch.
         chart: address of the progress chart as seen from the report; None: without one.
     """
-    found = find(history, settings, now, since_hours, branch)
-    boards = Boards(history, settings, now - 3600 * since_hours)
+    start = now - 3600 * since_hours
+    told = records.told(settings.metric.direction.sign)
+    levels = Levels(history, settings, told=told)
+    found = find(history, settings, now, since_hours, branch, told, levels)
+    boards = Boards(history, records, settings, start)
+    others = Others(records, settings, start)
     moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     title = ["# Morning Report", "", f"Generated: {moment}", "", f"Window: last {since_hours:g} hours"]
     sections: list[tuple[str, Sequence[str]]] = [
-        ("Headline", boards.headline(Levels(history, settings))),
+        ("Headline", boards.headline(levels)),
         ("In Short", _in_short(found, now, chart)),
-        ("Kept", _kept(found)),
-        ("Not Proven Yet", _open(found)),
+        ("Kept", _parted(_kept(found), others.kept())),
+        ("Not Proven Yet", [*_open(found), *others.near(boards.champion)]),
         ("What Did Not Help", _worse(found)),
-        ("What Failed", _failures(found)),
+        ("What Failed", [*_failures(found), *others.failures()]),
         ("What To Do Next", [f"- {step}" for step in advise(found)]),
         ("Decision Queue", boards.queue()),
         ("Champion Board", boards.board()),
@@ -107,7 +144,13 @@ def render(
     for heading, body in sections:
         if body:
             lines += ["", f"## {heading}", "", *body]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return text if form == MARKDOWN else page(text)
+
+
+def _parted(first: list[str], second: list[str]) -> list[str]:
+    """Two blocks with a line between them, if there are two."""
+    return [*first, "", *second] if first and second else first or second
 
 
 # --- in short ---------------------------------------------------------------------------------------------------
@@ -127,7 +170,7 @@ def _in_short(found: Findings, now: float, chart: str | None) -> list[str]:
 def _verdict_of_the_night(lab: LabSummary) -> str:
     """The one sentence to read if no other is."""
     champion, metric = lab.champion, markdown(lab.metric.name, 40)
-    if lab.runs.total == 0:
+    if lab.runs.total == 0 and champion is None:
         return "Nothing has run yet."
     if champion is None:
         return "Nothing is known to be good yet: no baseline has run and no run was kept."
@@ -135,7 +178,7 @@ def _verdict_of_the_night(lab: LabSummary) -> str:
         failed = lab.runs.total - lab.runs.finished - lab.runs.running
         return "The baseline has given no result." if failed else "The baseline is running; nothing is known yet."
     if lab.night is None:
-        what = f"#{champion.number} {markdown(champion.description, 80)}"
+        what = f"{code(champion.name)} {markdown(champion.description, 80)}"
         return f"Best so far by its author's word: {what}, {metric} {_level(champion)}. Provisional: one run, by hand."
     if not lab.promotions:
         return _without_promotion(lab, f"{metric} {_level(champion)}")
@@ -179,9 +222,11 @@ def _facts(found: Findings, now: float) -> list[str]:
         )
     if lab.provisional is not None:
         facts.append(
-            f"Logged by hand and not proven: #{lab.provisional.number} "
+            f"Known by its author's word and not proven: {code(lab.provisional.name)} "
             f"{markdown(lab.provisional.description, 80)} at {_level_of(lab.provisional.mean)}."
         )
+    if lab.runs.imported:
+        facts.append(f"{count(lab.runs.imported, 'run')} of other ledgers are remembered; none of them was run here.")
     facts += _night_facts(found, now)
     if lab.noise is not None:
         digits = decimals(lab.noise.sd, None)

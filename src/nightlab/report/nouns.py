@@ -24,6 +24,7 @@ class RunCounts:
     lost: int = 0
     voided: int = 0
     disputed: int = 0
+    imported: int = 0  # runs of other ledgers; not in the total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class Arm:
     """An experiment with its level."""
 
     experiment: str
-    number: int
+    number: int  # 0 where it is none of the lab's: a run that another ledger tells of
+    run: str  # of one that is known by somebody's word only; "" for the lab's own
     description: str
     source_hash: str
     commit: str
@@ -64,6 +66,11 @@ class Arm:
     mean: float | None
     low: float | None  # 95 % interval of the mean; None while nothing is known of the noise
     high: float | None
+
+    @property
+    def name(self) -> str:
+        """What to call it: #12, or its run."""
+        return f"#{self.number}" if self.number else self.run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nightlab import decide
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.ledger import RunRow
+from nightlab.ledger.records import CRASH, DISCARD, KEEP, Told
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import ActiveRun, Cost, IdeaCounts, LabSummary, Metric, Night, Promotion, RunCounts, RunLine
 from nightlab.report.words import iso
@@ -17,9 +19,20 @@ from nightlab.types import Decision, Verdict
 RUNNING = "running"
 
 
-def summarise(history: History, settings: Settings, now: float) -> LabSummary:
-    """All of it. `now` is UTC seconds since the epoch."""
-    levels = Levels(history, settings)
+def summarise(
+    history: History, settings: Settings, now: float, told: Told | None = None, levels: Levels | None = None
+) -> LabSummary:
+    """All of it.
+
+    Args:
+        history: the lab's own runs.
+        settings: the lab.
+        now: UTC seconds since the epoch.
+        told: what is known by somebody's word only.
+        levels: of this history and `told`, if they are worked out already.
+    """
+    told = told or Told()
+    levels = levels or Levels(history, settings, told=told)
     steps = history.steps(history.night.began.baseline) if history.night else []
     champion = levels.champion(steps)
     promotions = tuple(_promotion(history, verdict) for verdict in steps)
@@ -27,8 +40,8 @@ def summarise(history: History, settings: Settings, now: float) -> LabSummary:
         lab=str(settings.root),
         generated_at=iso(now),
         metric=Metric(name=settings.metric.name, direction=settings.metric.direction.value),
-        runs=count_runs(list(history.runs.values())),
-        ideas=count_ideas(history),
+        runs=_with_told(count_runs(list(history.runs.values())), told),
+        ideas=_ideas_with_told(count_ideas(history), told),
         baseline=levels.arm(levels.baseline) if levels.baseline else None,
         champion=champion,
         provisional=levels.provisional(champion),
@@ -48,6 +61,30 @@ def summarise(history: History, settings: Settings, now: float) -> LabSummary:
 def count_runs(runs: Sequence[RunState]) -> RunCounts:
     found = Counter(outcome_of(run) for run in runs)
     return RunCounts(total=len(runs), **found)
+
+
+def _with_told(counts: RunCounts, told: Told) -> RunCounts:
+    crashed = told.by_hand.get(CRASH, 0)
+    finished = sum(told.by_hand.values()) - crashed
+    return replace(
+        counts,
+        total=counts.total + finished + crashed,
+        finished=counts.finished + finished,
+        crashed=counts.crashed + crashed,
+        imported=told.imported,
+    )
+
+
+def _ideas_with_told(counts: IdeaCounts, told: Told) -> IdeaCounts:
+    """Ideas of people count as their author says, one a run."""
+    kept, discarded, crashed = (told.by_hand.get(status, 0) for status in (KEEP, DISCARD, CRASH))
+    return replace(
+        counts,
+        tried=counts.tried + kept + discarded + crashed,
+        kept=counts.kept + kept,
+        discarded=counts.discarded + discarded,
+        crashed=counts.crashed + crashed,
+    )
 
 
 def outcome_of(run: RunState) -> str:

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nightlab.ledger.records import Record
 from nightlab.report import words
 from nightlab.report.dossier import Dossier, RunSheet
 from nightlab.report.nouns import Arm, Champion, Gain, LabSummary, Promotion
@@ -48,7 +49,7 @@ def status_screen(lab: LabSummary) -> RenderableType:
     head = Text.assemble(
         (f"{plain(lab.lab, 300)}  ", "bold"), (f"{plain(lab.metric.name, 40)}, {better} is better", "dim")
     )
-    if lab.runs.total == 0 and lab.night is None:
+    if lab.runs.total == 0 and lab.runs.imported == 0 and lab.night is None:
         return Group(head, Text("nothing has run yet"))
     facts = _facts()
     _night_rows(facts, lab)
@@ -110,7 +111,7 @@ def _arm_rows(facts: Table, lab: LabSummary) -> None:
 
 
 def _arm(arm: Arm) -> Text:
-    return Text.assemble((f"#{arm.number} ", "bold"), plain(arm.description, 100))
+    return Text.assemble((f"{arm.name} ", "bold"), plain(arm.description, 100))
 
 
 def level(arm: Arm | Champion | Dossier) -> Text:
@@ -216,6 +217,21 @@ def show_screen(sheet: Dossier, tail: str) -> RenderableType:
     if tail.strip():
         parts += [Text(), Text("the end of the log", "dim"), Padding(Text(block(tail)), (0, 0, 0, 2))]
     return Group(*parts)
+
+
+def record_screen(record: Record) -> RenderableType:
+    """A run that another ledger tells of."""
+    title = Text.assemble((plain(record.description, 300), "bold"), "  ", _word(record.status))
+    facts = _facts()
+    facts.add_row("value", words.number(record.value, 6) if record.value is not None else "none")
+    if not record.ranked:
+        facts.add_row("", "remembered, not ranked: made under other conditions, or another metric")
+    for name in ("run", "origin", "stamp", "commit", "parent", "branch", "lineage", "hypothesis", "family", "crash"):
+        if text := getattr(record, name):
+            facts.add_row(name, plain_text(str(text), 600))
+    if record.tags:
+        facts.add_row("tags", plain_text(", ".join(record.tags), 300))
+    return Group(title, Text(), facts)
 
 
 def _identity(sheet: Dossier) -> Table:

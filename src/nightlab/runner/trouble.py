@@ -50,7 +50,10 @@ def summarize(exit_code: int, tail: tuple[str, ...]) -> str:
     """One line on why a command failed: its own last words, after the signal if one ended it."""
     last = tail[-1] if tail else ""
     if exit_code >= 0:
-        return last or f"exit code {exit_code}, and nothing was printed"
+        if not last:
+            return f"exit code {exit_code}, and nothing was printed"
+        # Python ends with 1 after a traceback, whose last line says it all; another code was chosen by somebody.
+        return last if exit_code <= 1 else clean(f"exit code {exit_code}; last line: {last}")
     name = signal_name(-exit_code)
     hint = ", as the system does when memory runs out" if -exit_code == signal.SIGKILL else ""
     return clean(f"killed by {name}{hint}; last line: {last}" if last else f"killed by {name}{hint}")
