@@ -8,10 +8,11 @@ try:
     from nightlab.cli.main import main
 except ImportError:
     here = Path.cwd()
-    lab = next((d for d in (here, *here.parents) if (d / "nightlab.toml").exists() or (d / ".git").exists()), here)
-    python = lab / ".venv" / "bin" / "python"
-    if not python.exists() or Path(sys.prefix).resolve() == python.parents[1].resolve():
-        sys.exit(f"error: no nightlab in {sys.executable} or {lab}/.venv\n\nhint: run `uv sync` in {lab}, then again")
+    places = [d for d in (here, *here.parents) if (d / ".venv" / "bin" / "python").exists()]
+    python = places[0] / ".venv" / "bin" / "python" if places else None
+    if python is None or Path(sys.prefix).resolve() == python.parents[1].resolve():
+        how = f"run `uv sync` where your pyproject.toml lies, or `pip install {Path(__file__).resolve().parents[1]}`"
+        sys.exit(f"error: no nightlab in {sys.executable}, nor in a .venv of {here} or above\n\nhint: {how}")
     os.execv(python, [str(python), *sys.argv])  # noqa: S606
 if __name__ == "__main__":
     words = sys.argv[1:]

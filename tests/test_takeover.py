@@ -16,7 +16,7 @@ from nightlab.errors import LedgerError, NotFoundError
 from nightlab.ledger import Ledger, surface
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.ledger.records import Record
-from nightlab.takeover import LARGEST, Taken, adopt, take_over
+from nightlab.takeover import LARGEST, WEEK, Taken, adopt, take_over
 from nightlab.types import Direction
 from tests.builders import EPOCH, Repo, powerless, shared_directory
 
@@ -161,6 +161,16 @@ def test_two_runs_of_one_name_are_two_runs(desk: Desk) -> None:
     assert len({r.run for r in desk.records()}) == 3
 
 
+def test_a_run_without_its_value_is_the_run(desk: Desk) -> None:
+    """A line under the name of a run that is on record says nothing new without a value; with another one it does."""
+    first = LINES.splitlines()[0]
+    assert desk.news(desk.file("a.jsonl", first + "\n")) == [1]
+    for place, value in enumerate(("null", "NaN", '"0.9979"')):
+        assert desk.news(desk.file(f"{place}.jsonl", first.replace("0.9979", value) + "\n")) == [0]
+    other = first.replace("0.9979", "null").replace("baseline", "another idea")
+    assert desk.news(desk.file("b.jsonl", other + "\n")) == [1]
+
+
 def test_runs_of_one_day_keep_apart(desk: Desk) -> None:
     """Dates without a time give many runs of one commit one moment: each is a run."""
     head = "date\tcommit\tval_bpb\tstatus\tdescription\n"
@@ -170,7 +180,10 @@ def test_runs_of_one_day_keep_apart(desk: Desk) -> None:
 
 
 def test_rows_are_no_younger_than_their_file(desk: Desk) -> None:
-    """Without a moment a row happened when its file was written at the latest; with a later one too."""
+    """Without a moment a row happened when its file was written at the latest; with a later one too.
+
+    What a file of tonight does not date lies a week back.
+    """
     desk.take(desk.file("a.tsv", TABLE, at=EPOCH))
     assert {r.at for r in desk.records()} == {EPOCH}
     head = "timestamp\tcommit\tval_bpb\tstatus\tdescription\n"
@@ -179,7 +192,33 @@ def test_rows_are_no_younger_than_their_file(desk: Desk) -> None:
     moments = {r.description: r.at for r in desk.records()}
     assert (moments["early"], moments["late"]) == (1577836800.0, EPOCH)
     desk.take(desk.file("c.tsv", HEADER + "abababa\t0.9\t1.0\tkeep\tfrom a clock that is wrong\n", at=NOW + 1e6))
-    assert desk.records()[-1].at == NOW
+    assert desk.records()[-1].at == NOW - WEEK
+
+
+def test_rows_without_a_moment_are_as_old_as_the_rows_before_them(desk: Desk) -> None:
+    """They lie where the last row lies whose moment is known, and before the first such row a week back or with it."""
+    head = "timestamp\tcommit\tval_bpb\tstatus\tdescription\n"
+    moments = ["", "2020-01-01T00:00:00Z", "", "2021-01-01T00:00:00Z", ""]
+    rows = [f"{moment}\tabcdef{place}\t0.9\tkeep\tidea {place}\n" for place, moment in enumerate(moments)]
+    desk.take(desk.file("a.tsv", head + "".join(rows), at=NOW))
+    first, second = 1577836800.0, 1609459200.0
+    assert [r.at for r in desk.records()] == [first, first, first, second, second]
+    tonight = desk.file("b.tsv", f"{head}\tfffffff\t0.9\tkeep\tx\n{NOW - 60}\teeeeeee\t0.9\tkeep\ty\n", at=NOW)
+    desk.take(tonight)
+    assert [r.at for r in desk.records()[-2:]] == [NOW - WEEK, NOW - 60]
+
+
+def test_a_row_that_is_new_in_the_labs_own_table_is_new(desk: Desk) -> None:
+    """What somebody appended since we last looked happened since then, though nobody tells when."""
+    table = desk.repo.root / "results.tsv"
+    desk.repo.write({"results.tsv": HEADER + "aaaaaaa\t0.99\t1.0\tkeep\told\n"})
+    os.utime(table, (NOW - 5, NOW - 5))
+    adopt(desk.settings, NOW)
+    with table.open("a") as file:
+        file.write("bbbbbbb\t0.98\t1.0\tkeep\tnew\n")
+    os.utime(table, (NOW - 1, NOW - 1))
+    adopt(desk.settings, NOW)
+    assert [(r.description, r.at) for r in desk.records()] == [("old", NOW - WEEK), ("new", NOW - 1)]
 
 
 def test_elsewhere_is_remembered_and_not_ranked(desk: Desk) -> None:
@@ -199,7 +238,7 @@ def test_elsewhere_is_remembered_and_not_ranked(desk: Desk) -> None:
 def test_another_metric_is_told_by_its_own_name(desk: Desk, name: str, direction: Direction) -> None:
     """Values of another metric are remembered, not ranked, and better the way that metric is."""
     (taken,) = desk.take(desk.file("a.tsv", TABLE.replace("val_bpb", name)))
-    assert (taken.metric, taken.direction, taken.is_unranked) == (name, direction, True)
+    assert (taken.metric, taken.direction, taken.unranked) == (name, direction, {name: 3})
     assert [r.ranked for r in desk.records()] == [False, False, False, True]  # a crash has nothing to rank
 
 
@@ -224,7 +263,7 @@ def test_a_pipe_is_read_too(desk: Desk) -> None:
         file.write(TABLE.encode())
     assert desk.news(f"/dev/fd/{here}") == [4]
     os.close(here)
-    assert {r.at for r in desk.records()} == {NOW}
+    assert {r.at for r in desk.records()} == {NOW - WEEK}
 
 
 def test_thousands_of_runs_of_one_commit(desk: Desk) -> None:
@@ -318,7 +357,7 @@ def test_val_bpb_is_foreign_to_a_lab_with_another_metric(tmp_path: Path) -> None
     """A history of val_bpb is not taken for one of this lab's metric because mirrors call it so."""
     desk = Desk.make(tmp_path, MetricSettings(name="loss", low=None, high=None))
     (taken,) = desk.take(desk.file("a.tsv", TABLE))
-    assert (taken.metric, taken.is_unranked, taken.new) == ("val_bpb", True, 4)
+    assert (taken.metric, taken.unranked, taken.new) == ("val_bpb", {"val_bpb": 3}, 4)
 
 
 def test_adopting_finds_commits(desk: Desk) -> None:
@@ -333,7 +372,7 @@ def test_adopting_finds_commits(desk: Desk) -> None:
     assert (known.parent, known.source_hash[:4]) == (root[:7], "nl1:")
     assert known.run.endswith(here[:7])
     assert (gone.parent, gone.source_hash) == (here[:7], "")  # what was kept last
-    assert gone.at == NOW - 5
+    assert gone.at == known.at  # of the row before it: its own nobody knows
 
 
 # --- commits ----------------------------------------------------------------------------------------------------
@@ -406,7 +445,7 @@ def test_the_branchs_own_table_of_another_metric(desk: Desk) -> None:
     desk.repo.commit({"results.tsv": HEADER.replace("val_bpb", "val_loss") + rows}, "results")
     desk.repo.git("checkout", "--quiet", "main")
     (taken,) = desk.take("autoresearch/mar5")
-    assert (taken.metric, taken.is_unranked) == ("val_loss", True)
+    assert (taken.metric, taken.unranked) == ("val_loss", {"val_loss": 1})
 
 
 def test_experiments_on_the_only_branch(desk: Desk) -> None:

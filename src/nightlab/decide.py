@@ -156,7 +156,8 @@ def describe_failure(state: RunState) -> str:
     """Why a run gave no metric, in one sentence."""
     outcome = state.outcome
     if isinstance(outcome, Crashed):
-        return f"crashed on seed {state.run.seed}: {outcome.summary}"
+        where = f" on seed {state.run.seed}" if state.run.seed >= 0 else ""  # nobody told the seed of some
+        return f"crashed{where}: {outcome.summary}"
     if isinstance(outcome, TimedOut):
         return f"was ended at its limit of {outcome.limit_s / 60:g} minutes"
     if isinstance(outcome, Voided):

@@ -6,6 +6,7 @@ the report ask the same functions.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,13 +51,17 @@ INDEX = IdeaIndex()
 def open_ledger(settings: Settings) -> Ledger:
     """The lab's ledger for writing, with ideas indexed as they come; one that was lost is made anew first.
 
+    That is said on stderr, whichever command does it: what was told by others than the database may be less, or wrong.
+
     Raises:
         LedgerError: the file or the disk refuses.
     """
     if is_lost(settings):
         from nightlab import remains
 
-        remains.make_anew(settings, INDEX)
+        found = remains.make_anew(settings, INDEX)
+        if found is not None:
+            print(f"note: {settings.database} was lost and was made anew: {found.text}", file=sys.stderr)
     return Ledger.open(settings.database, index=INDEX)
 
 

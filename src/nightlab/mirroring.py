@@ -10,9 +10,11 @@ from __future__ import annotations
 import codecs
 import io
 import itertools
+import math
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +31,7 @@ from nightlab.ledger import Ledger, journal, restore, surface
 from nightlab.ledger import mirrors as files
 from nightlab.ledger.connection import damaged
 from nightlab.ledger.mirrors import Mirrors
-from nightlab.ledger.records import HAND, IMPORT, IN_LINES, IN_TABLE, LAB, Record
+from nightlab.ledger.records import HAND, IN_LINES, IN_TABLE, LAB, Record
 from nightlab.ledger.store import Mirrored
 from nightlab.ledger.surface import Detail
 from nightlab.ledger.tables import short
@@ -45,6 +47,7 @@ LINES, TABLE = "experiments.jsonl", "results.tsv"
 _TAIL = 256  # bytes by which the end of a file is known again
 _STAMP = '"updated_at"'  # the one line of the registry that changes by itself
 _BEGIN = 1 << 16  # bytes by which a file's spelling is known
+_NO_VALUE = "0.000000"  # what results.tsv says where there is no number
 _CHUNK = 500  # rows written at a time
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -114,7 +117,13 @@ def reading_alone(settings: Settings) -> Iterator[Ledger]:
 
 def _standing(settings: Settings, scratch: Path) -> Ledger:
     """The database; where it is lost, or an older copy took its place, what can be made of the rest, at `scratch`."""
-    if restore.is_behind(settings.database) or is_lost(settings):
+    if is_lost(settings):
+        from nightlab import remains
+
+        with restore.past(scratch, INDEX, durable=False) as made:
+            found = remains.fill_lost(made, settings, "")
+        print(f"note: {settings.database} is lost; the rest of the lab tells of {found.text}", file=sys.stderr)
+    elif restore.is_behind(settings.database):
         from nightlab import remains
 
         lines = [*restore.salvage(settings.database), *journal.read(journal.path_of(settings.database))]
@@ -267,8 +276,8 @@ def _look_at_table(
         begun.append(surface.tsv_row(record))
         ours.setdefault(_key(begun[-1]), []).append(record.run)
     for row in told:
-        value = f"{row.metrics.primary:.6f}" if row.metrics else "0.000000"
-        ours.setdefault((short(row.commit), value, row.status, row.description), []).append(row.run)
+        value = f"{row.metrics.primary:.6f}" if row.metrics else _NO_VALUE
+        ours.setdefault((short(row.commit), value, row.said, row.description), []).append(row.run)
     lines = list(_lines(mirrors.tsv, start))
     texts = [_text(line.rstrip(b"\r\n")) for _, line in lines]
     if texts and not lines[-1][1].endswith(b"\n") and _key(texts[-1]) not in ours and _begins_one(texts[-1], begun):
@@ -315,7 +324,17 @@ def _ends_one(text: str, begun: Iterable[str]) -> bool:
 def _key(line: str) -> tuple[str, ...]:
     """What a line of results.tsv is known by: all but the memory, which the two mirrors may round in their own ways."""
     commit, *rest = line.split("\t", 4)
-    return (short(commit), rest[0], *rest[2:]) if len(rest) == 4 else (line,)
+    if len(rest) != 4:
+        return (line,)
+    return (short(commit), _NO_VALUE if _is_useless(rest[0]) else rest[0], *rest[2:])
+
+
+def _is_useless(text: str) -> bool:
+    """Whether a cell holds no number that could be one: NaN, infinity, nothing."""
+    try:
+        return not math.isfinite(float(text))
+    except ValueError:
+        return True
 
 
 def _start(path: Path, left: Mirrored | None) -> int | None:
@@ -416,14 +435,70 @@ def bring_up(ledger: Ledger, settings: Settings, now: float) -> None:
 
 def _write_registry(ledger: Ledger, settings: Settings, mirrors: Mirrors, now: float) -> None:
     """Replace the registry, unless it says the same already."""
+    text = _registry_text(ledger, settings, now)
+    if not _says(mirrors.registry, text):
+        files.replace(mirrors.registry, text)
+
+
+def _registry_text(ledger: Ledger, settings: Settings, now: float) -> str:
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
     row = surface.registry_row(ledger.records, stamp, settings.metric.direction.sign, label)
-    there = files.lines(mirrors.registry)
     if not row.num_experiments:
         row.updated_at = None
-    text = surface.dumps(row, indent=2)
-    if [line for line in there if _STAMP not in line] != [line for line in text.split("\n") if _STAMP not in line]:
-        files.replace(mirrors.registry, text + "\n")
+    return surface.dumps(row, indent=2) + "\n"
+
+
+def _says(path: Path, text: str) -> bool:
+    """Whether a registry says the same, whenever it was written."""
+    lines = text.removesuffix("\n").split("\n")
+    return [one for one in files.lines(path) if _STAMP not in one] == [one for one in lines if _STAMP not in one]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """How the mirrors stand to the ledger."""
+
+    are_there: bool  # or were once
+    wrong: tuple[str, ...]  # what is gone, or was changed by others, in words
+    rows: dict[str, int]  # by mirror, that others wrote there and nobody has taken in yet
+    refused: int  # lines that are no rows
+    lacking: int  # lines that are still to be written
+
+
+def compare(ledger: Ledger, settings: Settings, now: float) -> Compared:
+    """Hold the mirrors against the ledger. Reads only.
+
+    Raises:
+        LedgerError: a mirror cannot be read.
+    """
+    mirrors, records = Mirrors(settings.root), ledger.records
+    looks = {one.name: one for one in _looks(ledger, settings)}
+    wrong: list[str] = []
+    lacking, is_written, are_there = 0, False, mirrors.registry.exists()
+    for name, bit, path in ((LINES, IN_LINES, mirrors.ledger), (TABLE, IN_TABLE, mirrors.tsv)):
+        unwritten = {record.run for record in records.unmirrored(bit)}
+        present = set(looks[name].present) if name in looks else set()
+        lacking += len(unwritten - present)
+        was_written = ledger.mirror(name) is not None
+        is_written |= was_written
+        are_there |= was_written or path.exists()
+        if was_written and not path.exists():
+            wrong.append(f"{name} is gone")
+        elif was_written and name in looks and looks[name].whole:
+            ours = records.names() if bit == IN_LINES else {record.run for record in records.of_table()}
+            if gone := ours - unwritten - present:
+                wrong.append(f"{len(gone)} line(s) of {name} are gone or were changed")
+    if is_written and not mirrors.registry.exists():
+        wrong.append(f"{mirrors.registry.name} is gone")
+    elif is_written and not lacking and not _says(mirrors.registry, _registry_text(ledger, settings, now)):
+        wrong.append(f"{mirrors.registry.name} says something else than the ledger")
+    return Compared(
+        are_there=are_there,
+        wrong=tuple(wrong),
+        rows={name: len(one.rows) for name, one in looks.items() if one.rows},
+        refused=sum(len(one.refused) for one in looks.values()),
+        lacking=lacking,
+    )
 
 
 def sync(settings: Settings, now: float) -> Unseen:
@@ -446,7 +521,7 @@ def _line(ledger: Ledger, record: Record, settings: Settings, mirrors: Mirrors, 
     """The record's line of experiments.jsonl: as it was written at its moment, or made of what is known."""
     if record.origin == HAND and (told := ledger.records.parts(record.run)) and told[2] and told[2].row:
         return told[2].row + "\n"
-    if record.origin == IMPORT and (event := ledger.records.imported(record.seq)) and event.raw.startswith("{"):
+    if record.experiment is None and (event := ledger.records.imported(record.seq)) and event.raw.startswith("{"):
         return event.raw + "\n"
     return surface.dumps(_row(ledger, record, settings, mirrors, leave_packet=leave_packet)) + "\n"
 
@@ -481,7 +556,7 @@ def write_packet(directory: Path, packet: surface.PacketRow) -> None:
 
 def detail_of(ledger: Ledger, record: Record) -> Detail:
     """What is known of a record beyond its row."""
-    if record.origin == IMPORT:
+    if record.experiment is None:
         event = ledger.records.imported(record.seq)
         assert event is not None
         return Detail(

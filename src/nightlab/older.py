@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.ledger import surface
-from nightlab.ledger.mirrors import Mirrors
+from nightlab.ledger.mirrors import COPIED_LOG, Mirrors
 from nightlab.ledger.records import Record
 from nightlab.ledger.surface import Detail, ErrorRow, ExperimentRow, GuardRow, MatchRow, PacketRow
 from nightlab.search.novelty import Category, Guard, Match
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOP = 5  # matches that a record keeps
 COUNTED = [category for category in Category if category is not Category.NOVEL]
-LOG, SUMMARY, PATCH, UNCOMMITTED = "run.log", "summary.json", "train.patch", "uncommitted.patch"
+LOG, SUMMARY, PATCH, UNCOMMITTED = COPIED_LOG, "summary.json", "train.patch", "uncommitted.patch"
 PACKET_JSON, PACKET_MD = "decision_packet.json", "decision_packet.md"
 _ARTIFACTS = {
     "archived_log_path": LOG,

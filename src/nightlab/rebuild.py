@@ -18,7 +18,9 @@ from nightlab.config import Settings
 from nightlab.errors import AlreadyRecordedError, BackendError, LedgerDamagedError
 from nightlab.ledger import Ledger, journal, restore
 from nightlab.ledger.mirrors import Mirrors, writing
+from nightlab.ledger.restore import Restored
 from nightlab.ledger.store import chain, is_present
+from nightlab.ledger.verify import Beside
 from nightlab.loop import lease
 from nightlab.memory import INDEX, open_ledger
 from nightlab.mirroring import Unseen, bring_up, take_in
@@ -31,7 +33,8 @@ class Repaired:
 
     aside: Path | None  # where the damaged file lies now; None: it was none
     events: int  # on record now
-    unsure: int  # of those that came from a damaged place and could not be checked against the chain
+    log: Restored  # what became of the events of a damaged database and its journal
+    journal: Path | None  # where a journal lies now that told something else than the database; None: it did not
     runs: int  # of the lab's own that only their directory told of
     endings: int  # of runs whose ending was found in their directory
     unseen: Unseen  # what the mirrors held besides
@@ -67,42 +70,67 @@ def repair(settings: Settings, now: float) -> Repaired:
         LedgerError: the disk refuses.
     """
     with lease(settings), Mirrors(settings.root).locked():
-        aside, unsure = None, 0
+        aside, log = None, Restored(left_out=0, unsure=0)
         if is_damaged(settings.database):
-            aside, unsure = _make_anew(settings, now)
+            aside, log = _make_anew(settings, now)
         with open_ledger(settings) as ledger:
             if aside is None:
                 ledger.refold()
+            rotten = _mend_journal(ledger, now)
         with restore.past(settings.database, INDEX, durable=True) as past:
             runs = remains.add_runs(past, settings)
         with open_ledger(settings) as ledger:
             endings = _endings(ledger, settings)
             unseen = take_in(ledger, settings, now)
             bring_up(ledger, settings, now)
-            return Repaired(aside=aside, events=ledger.seq, unsure=unsure, endings=endings, runs=runs, unseen=unseen)
+            return Repaired(
+                aside=aside,
+                events=ledger.seq,
+                log=log,
+                journal=rotten,
+                endings=endings,
+                runs=runs,
+                unseen=unseen,
+            )
 
 
-def _make_anew(settings: Settings, now: float) -> tuple[Path | None, int]:
+def _mend_journal(ledger: Ledger, now: float) -> Path | None:
+    """Write the journal anew where it is not what the database tells.
+
+    Returns:
+        Where the old one lies now; None where it was right as far as it went.
+    """
+    path = journal.path_of(ledger.path)
+    beside = Beside(path)
+    for line in ledger.lines():
+        beside.compare(line)
+    aside = _beside(path, now) if beside.problem else None
+    if beside.problem or beside.last < ledger.seq:
+        journal.write_anew(path, ledger.lines())
+    return aside
+
+
+def _make_anew(settings: Settings, now: float) -> tuple[Path | None, Restored]:
     """A new database of all that can be found, in the place of the damaged one, which lies beside it from then on."""
     database = settings.database
     with writing(database), restore.alone(database):
         if not is_damaged(database):  # another process has done it meanwhile
-            return None, 0
+            return None, Restored(left_out=0, unsure=0)
         aside = _beside(database, now)
         lines = [*restore.salvage(database), *journal.read(journal.path_of(database))]
         with restore.in_place_of(database, INDEX) as made:
-            unsure = remains.fill(made, settings, lines, f"the database was damaged and lies in {aside.name}")
-    return aside, unsure
+            log = remains.fill(made, settings, lines, f"the database was damaged and lies in {aside.name}")
+    return aside, log
 
 
-def _beside(database: Path, now: float) -> Path:
-    """A copy of the damaged file, with what belongs to it, under a name of its own."""
-    aside = database.with_name(f"{database.name}.damaged-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}")
+def _beside(path: Path, now: float) -> Path:
+    """A copy of a damaged file, with what belongs to it, under a name of its own."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}")
     while aside.exists():
         aside = aside.with_name(aside.name + "-2")
     for part in restore.PARTS:
         with suppress(FileNotFoundError):
-            shutil.copyfile(f"{database}{part}", f"{aside}{part}")
+            shutil.copyfile(f"{path}{part}", f"{aside}{part}")
     return aside
 
 

@@ -23,7 +23,7 @@ from nightlab.history import History
 from nightlab.ledger import foreign, journal, restore
 from nightlab.ledger.mirrors import Mirrors, run_of, writing
 from nightlab.ledger.records import DISCARD, KEEP, SHORT
-from nightlab.ledger.restore import Past, Told
+from nightlab.ledger.restore import Past, Restored, Told
 from nightlab.ledger.store import is_present
 from nightlab.ledger.surface import METRIC
 from nightlab.ledger.tables import moment_of
@@ -57,7 +57,30 @@ _LARGEST = 1 << 20  # bytes of a packet
 _SETTLED = {KEEP: Decision.KEEP, DISCARD: Decision.DISCARD}
 
 
-def make_anew(settings: Settings, index: TextIndex) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the rest of a lab told of a database that is lost."""
+
+    events: int  # on record now
+    lines: int  # of the journal; 0: it is lost too
+    log: Restored  # what became of the journal's events
+    unreadable: int  # lines of the journal that are none, torn by a killed writer or changed
+
+    @property
+    def text(self) -> str:
+        """In one line, with what had to be left out."""
+        if not self.lines:
+            return f"{self.events} events, without its journal, which is lost too"
+        wrong = {
+            "could not be read": self.unreadable,
+            "told of events that do not fit and were left out": self.log.left_out,
+            "told of events that could not be checked, what came before them being gone": self.log.unsure,
+        }
+        said = "; ".join(f"{count} line(s) of its journal {what}" for what, count in wrong.items() if count)
+        return f"{self.events} events{f'; {said}' if said else ''}"
+
+
+def make_anew(settings: Settings, index: TextIndex) -> Found | None:
     """Make a lost database anew in its place; nothing where it is not lost.
 
     Raises:
@@ -67,23 +90,28 @@ def make_anew(settings: Settings, index: TextIndex) -> None:
     with writing(database):
         database.parent.mkdir(parents=True, exist_ok=True)
         with restore.alone(database):
-            if not is_present(database):
-                with restore.in_place_of(database, index) as made:
-                    fill(made, settings, journal.read(journal.path_of(database)), "the database was lost")
+            if is_present(database):  # another process has done it meanwhile
+                return None
+            with restore.in_place_of(database, index) as made:
+                return fill_lost(made, settings, "the database was lost")
 
 
-def fill(made: Past, settings: Settings, lines: Iterable[journal.Line], why: str) -> int:
-    """Record what lines of a log and, beside them, the lab's runs and files tell.
+def fill_lost(made: Past, settings: Settings, why: str) -> Found:
+    """Record what the journal of a lost database tells and, beside it, the lab's runs and files."""
+    rows = list(journal.rows(journal.path_of(settings.database)))
+    log = fill(made, settings, [row.line for row in rows if row.line is not None], why)
+    unreadable = sum(row.line is None for row in rows)
+    return Found(events=made.ledger.seq, lines=len(rows), log=log, unreadable=unreadable)
 
-    Returns:
-        How many events could not be checked.
-    """
-    unsure = restore.restore(made, lines, f"{why}; the ledger was made anew from its events")
+
+def fill(made: Past, settings: Settings, lines: Iterable[journal.Line], why: str) -> Restored:
+    """Record what lines of a log and, beside them, the lab's runs and files tell."""
+    restored = restore.restore(made, lines, f"{why}; the ledger was made anew from its events")
     has_log = made.ledger.seq > 0
     add_runs(made, settings)
     if not has_log:  # else a packet without a record is what a killed command has left, and no run
         _add_packets(made, settings)
-    return unsure
+    return restored
 
 
 # --- the lab's own runs -----------------------------------------------------------------------------------------

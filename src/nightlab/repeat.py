@@ -37,6 +37,9 @@ def find(lab: Lab, name: str) -> tuple[ExperimentState, RunState]:
         NotFoundError: there is no such run, or it has no value.
         UsageError: the lab cannot run its source, or not as it was run.
     """
+    if name.strip().lower() == "champion" and lab.history.champion is None:  # by somebody's word, then
+        best = lab.ledger.records.champion(lab.settings.metric.direction.sign)
+        name = best.run if best is not None else name
     _refuse_imported(lab, name)
     state, asked = look_up(lab.history, name)
     finished = [asked] if asked is not None else [r for r in state.finished() if r.run.purpose is not Purpose.EXEC]
@@ -82,6 +85,8 @@ def repeat(lab: Lab, name: str) -> Repeated:
         done = lab.run_once(decide.Execute(experiment=state.experiment.id, seed=seed, purpose=Purpose.VERIFY))
     allowed = _allowed(lab, state.root)
     holds, because = _compared(lab.settings.metric.name, run, run.value, done, allowed)
+    if run.run.seed < 0:
+        because += f"; nobody told its seed, so seed {seed} was taken"
     return Repeated(
         run=run.run.id,
         again=done.run.id,

@@ -20,18 +20,19 @@ from nightlab.errors import LedgerError, NoRepositoryError, NotFoundError
 from nightlab.git import CommitFacts, Git
 from nightlab.ledger import Ledger, foreign, surface
 from nightlab.ledger import mirrors as files
-from nightlab.ledger.cells import TEXT, clean, name_of
+from nightlab.ledger.cells import NO_NUMBER, TEXT, clean, name_of
 from nightlab.ledger.foreign import Foreign, Format, Read, Refused
 from nightlab.ledger.mirrors import Mirrors
-from nightlab.ledger.records import KEEP
+from nightlab.ledger.records import IMPORT, KEEP, Record
 from nightlab.ledger.tables import short
 from nightlab.memory import open_ledger
-from nightlab.mirroring import Unseen, bring_up, named, take_in
+from nightlab.mirroring import LINES, TABLE, Unseen, bring_up, named, take_in
 from nightlab.runner.hashes import matching
 from nightlab.runner.workspace import pinned_by
 from nightlab.search.source import source_hash
-from nightlab.types import Direction, Imported, Metrics, RunId
+from nightlab.types import Direction, Imported, Metrics, RunId, Unranked
 
+WEEK = 7 * 86_400.0  # how far back rows lie of which nobody tells when they happened: they are none of tonight's
 LARGEST = 256 << 20  # bytes of a history: a million rows, and what memory holds several times over
 SOURCES = 1000  # distinct sources that are hashed, the last ones told: some fifteen seconds
 _HASHED_AT_ONCE = 200  # sources that are in memory together
@@ -49,15 +50,16 @@ class Taken:
     refused: tuple[Refused, ...]
     metric: str  # "" where there was none
     direction: Direction  # which way that is better
+    unranked: Mapping[str, int] = field(default_factory=dict)  # what values are called that cannot be ranked: how many
+    taken_back: int = 0  # rows that an earlier import had ranked, and this one no longer does
+    no_number: int = 0  # of the new rows: they are no crash by their own word, and count as one
+    first: float | None = None  # of its values that are ranked here
+    best: float | None = None  # of the new ones among them
+    stood: float | None = None  # the best value that the lab had before
 
     @property
     def known(self) -> int:
         return len(self.rows) - self.new
-
-    @property
-    def is_unranked(self) -> bool:
-        """Whether values of it are told by another metric's name, so that they cannot be ranked here."""
-        return any(row.metrics is not None and not row.ranked for row in self.rows)
 
 
 def take_over(settings: Settings, places: Sequence[str], *, ranked: bool, now: float) -> list[Taken]:
@@ -73,11 +75,12 @@ def take_over(settings: Settings, places: Sequence[str], *, ranked: bool, now: f
         NotFoundError: there is no such file or branch; nothing was recorded of any of them.
         LedgerError: a file cannot be read, or the disk refuses.
     """
-    commits = _Commits(settings)
+    commits = _Commits(settings, now)
     histories = [_open(settings, commits, place, now) for place in dict.fromkeys(places)]
     with Mirrors(settings.root).locked(), open_ledger(settings) as ledger:
         unseen = _adopt(ledger, settings, commits, now)
-        taken = [_record(ledger, settings, history, unseen, ranked=ranked, now=now) for history in histories]
+        best = next((record.value for record in ledger.records.ranking(settings.metric.direction.sign, 1)), None)
+        taken = [_record(ledger, settings, one, unseen, ranked=ranked, stood=best, now=now) for one in histories]
         bring_up(ledger, settings, now)
     return taken
 
@@ -89,15 +92,27 @@ def adopt(settings: Settings, now: float) -> Unseen:
         LedgerError: the disk refuses.
     """
     with Mirrors(settings.root).locked(), open_ledger(settings) as ledger:
-        unseen = _adopt(ledger, settings, _Commits(settings), now)
+        unseen = _adopt(ledger, settings, _Commits(settings, now), now)
         bring_up(ledger, settings, now)
     return unseen
 
 
+def take_in_dated(ledger: Ledger, settings: Settings, now: float) -> Unseen:
+    """What others wrote into the mirrors, on record with the parents, sources and moments that the repository tells.
+
+    The caller holds the mirrors' lock.
+    """
+    return _adopt(ledger, settings, _Commits(settings, now), now)
+
+
 def _adopt(ledger: Ledger, settings: Settings, commits: _Commits, now: float) -> Unseen:
+    mirrors = Mirrors(settings.root)
+    seen = {p for p, name in ((mirrors.ledger, LINES), (mirrors.tsv, TABLE)) if ledger.mirror(name) is not None}
+
     def locate(path: Path, rows: Sequence[Foreign]) -> Sequence[Foreign]:
         with files.reading(path):
-            return commits.located(rows, min(path.stat().st_mtime, now))
+            latest = min(path.stat().st_mtime, now)
+        return commits.located(rows, latest, are_news=path in seen)  # then they were written since we last looked
 
     return take_in(ledger, settings, now, locate)
 
@@ -113,7 +128,6 @@ _Key = tuple[str, str, str, str]
 class _History:
     name: str
     read: Read
-    at: float  # no later than that did its rows happen
     mirror: Path | None = None  # the lab's own file that it is
     as_ours: Mapping[int, _Key] = field(default_factory=dict)  # line -> what it would be in a copy of the lab's files
 
@@ -135,7 +149,6 @@ def _open(settings: Settings, commits: _Commits, place: str, now: float) -> _His
 
 def _read_file(settings: Settings, commits: _Commits, path: Path, now: float) -> _History:
     data, told_at = _bytes(path)
-    at = min(now, told_at or now)
     parse = foreign.read_jsonl if foreign.sniff(data) is Format.JSON_LINES else foreign.read_table
     mirrors = Mirrors(settings.root)
     mirror = next((own for own in (mirrors.ledger, mirrors.tsv) if own.resolve() == path.resolve()), None)
@@ -146,8 +159,8 @@ def _read_file(settings: Settings, commits: _Commits, path: Path, now: float) ->
     if read.metric_seen == surface.METRIC != metric.name:  # a copy of the lab's own, perhaps
         copied = parse(data, name=path.name, metric=of_mirrors.name, lab=of_mirrors)
         as_ours = {row.line: _key_of(row) for row in copied.rows}
-    read = replace(read, rows=tuple(commits.located(read.rows, at)))
-    return _History(name=str(path), read=read, at=at, mirror=mirror, as_ours=as_ours)
+    read = replace(read, rows=tuple(commits.located(read.rows, min(now, told_at or now))))
+    return _History(name=str(path), read=read, mirror=mirror, as_ours=as_ours)
 
 
 def _bytes(path: Path) -> tuple[bytes, float | None]:
@@ -182,25 +195,35 @@ class _Source:
 class _Commits:
     """What the lab's repository knows of the commits that histories name."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: float) -> None:
         self._settings = settings
+        self._now = now
         self._digests: dict[tuple[str, _Blobs], str] = {}
         self.git: Git | None = None
         with suppress(NoRepositoryError):  # a lab may do without, and so may a history
             self.git = Git(settings.root)
 
-    def located(self, rows: Sequence[Foreign], at: float) -> list[Foreign]:
-        """The rows with parent, moment and source of those commits that are known; none later than `at`."""
+    def located(self, rows: Sequence[Foreign], latest: float, *, are_news: bool = False) -> list[Foreign]:
+        """The rows with parent, moment and source of those commits that are known.
+
+        Args:
+            rows: of one file, in its order.
+            latest: no row happened after that.
+            are_news: whether rows happened just then that do not tell when; else they are as old as others make them.
+        """
         facts = self.git.known(row.commit for row in rows) if self.git is not None else {}
         sources = self.sources([fact.id for fact in facts.values()])
+        told = [facts[row.commit].at if row.at is None and row.commit in facts else row.at for row in rows]
+        told = [moment if moment is None else min(moment, latest) for moment in told]
+        oldest = min([latest, self._now - WEEK, *(moment for moment in told if moment is not None)])
         found = []
-        for row in rows:
+        for row, moment in zip(rows, told, strict=True):
             fact = facts.get(row.commit)
-            told = (fact.at if fact is not None else at) if row.at is None else row.at
+            oldest = oldest if moment is None else moment  # the next row that does not tell is no older than this one
             found.append(
                 replace(
                     row,
-                    at=min(told, at),
+                    at=latest if are_news and moment is None else oldest,
                     parent_commit=fact.parent if fact is not None else row.parent_commit,
                     source_hash=row.source_hash or (sources[fact.id].digest if fact is not None else ""),
                 )
@@ -244,7 +267,7 @@ def _read_branch(settings: Settings, git: Git, commits: _Commits, branch: str, t
     """
     line = git.line(tip)
     places = {fact.id: place for place, fact in enumerate(line)}
-    read = _told(settings, git, commits, tip, places, now)
+    read = _told(settings, git, commits, tip, places, min(line[-1].at, now))
     start = _start(git, tip, places)
     sources = commits.sources([fact.id for fact in line[start:]])
     experiments = list(_experiments(line, sources, start))
@@ -269,7 +292,7 @@ def _read_branch(settings: Settings, git: Git, commits: _Commits, branch: str, t
     ]
     is_foreign = any(not row.ranked for row in read.rows)
     seen = read.metric_seen if is_foreign else settings.metric.name if any(row.metrics for row in rows) else ""
-    return _History(name=branch, read=replace(read, rows=tuple(known), metric_seen=seen), at=now)
+    return _History(name=branch, read=replace(read, rows=tuple(known), metric_seen=seen))
 
 
 def _start(git: Git, tip: str, places: Mapping[str, int]) -> int:
@@ -289,7 +312,7 @@ def _experiments(line: Sequence[CommitFacts], sources: Mapping[str, _Source], st
         before = here
 
 
-def _told(settings: Settings, git: Git, commits: _Commits, tip: str, places: Mapping[str, int], now: float) -> Read:
+def _told(settings: Settings, git: Git, commits: _Commits, tip: str, places: Mapping[str, int], at: float) -> Read:
     """What the branch's own results.tsv says, else what the lab's says of the branch's commits; with full ids."""
     path = Mirrors(settings.root).tsv
     own = path.name in git.files(tip)
@@ -297,7 +320,7 @@ def _told(settings: Settings, git: Git, commits: _Commits, tip: str, places: Map
     facts = git.known(row.commit for row in read.rows)
     rows = [
         replace(row, commit=facts[row.commit].id if row.commit in facts else row.commit)
-        for row in commits.located(read.rows, now)
+        for row in commits.located(read.rows, at)
     ]
     if own:
         return replace(read, rows=tuple(rows))
@@ -321,6 +344,7 @@ def _of_commit(fact: CommitFacts, *, is_first: bool, metric: MetricSettings) -> 
         origin="",
         digest=hashlib.sha256(f"commit {fact.id}".encode()).hexdigest(),
         status=KEEP,
+        said=KEEP,
         at=fact.at,
         commit=fact.id,
         parent_commit=fact.parent,
@@ -349,28 +373,48 @@ def _stated(message: str, metric: MetricSettings) -> Metrics | None:
 
 
 def _record(
-    ledger: Ledger, settings: Settings, history: _History, unseen: Unseen, *, ranked: bool, now: float
+    ledger: Ledger,
+    settings: Settings,
+    history: _History,
+    unseen: Unseen,
+    *,
+    ranked: bool,
+    stood: float | None,
+    now: float,
 ) -> Taken:
     """Record what is new in a history; of one of the lab's own mirrors all of it is on record by now."""
-    read = history.read
+    read, sign = history.read, settings.metric.direction.sign
+    new: Sequence[Imported]
     if history.mirror is not None:
         is_table = history.mirror == Mirrors(settings.root).tsv
-        new = sum(row.raw.startswith("{") != is_table for row in unseen.rows)
+        new = [row for row in unseen.rows if row.raw.startswith("{") != is_table]
+        taken_back: list[RunId] = []
         is_ours = read.metric_seen in ("", surface.METRIC)
         seen = settings.metric.name if is_ours and read.metric_seen else read.metric_seen
     else:
-        fresh = [replace(row, ranked=row.ranked and ranked, raw="") for row in _news(ledger, history)]
-        if events := named(fresh, ledger, history.at):
-            ledger.append(*events)
-        new, seen = len(events), read.metric_seen
+        taken_back = [] if ranked else _ranked_already(ledger, history)
+        if taken_back:
+            ledger.append(Unranked(runs=tuple(taken_back)))
+        fresh = _news(ledger, history)
+        if new := named((replace(row, ranked=row.ranked and ranked, raw="") for row in fresh), ledger, now):
+            ledger.append(*new)
+        seen = read.metric_seen
     is_labs = not seen or name_of(seen) == name_of(settings.metric.name)
+    values = [row.metrics.primary for row in read.rows if row.metrics and row.ranked and ranked]
+    better = sorted((row.metrics.primary for row in new if row.metrics and row.ranked), key=lambda value: sign * value)
     return Taken(
         name=history.name,
-        rows=tuple(row.imported(run=RunId(row.run), now=history.at) for row in read.rows),
-        new=new,
+        rows=tuple(row.imported(run=RunId(row.run), now=now) for row in read.rows),
+        new=len(new),
         refused=read.refused,
         metric=settings.metric.name if seen and is_labs else seen,
         direction=settings.metric.direction if is_labs else foreign.direction_of(seen),
+        unranked=Counter(row.metric for row in read.rows if row.metrics and not row.ranked),
+        taken_back=len(taken_back),
+        no_number=sum(row.crash is not None and row.crash.signature == NO_NUMBER for row in new),
+        first=next(iter(values), None),
+        best=next(iter(better), None) if history.mirror is None else None,
+        stood=stood,
     )
 
 
@@ -382,14 +426,14 @@ def _news(ledger: Ledger, history: _History) -> list[Foreign]:
     runs: dict[str, _Key] = {}
     sources: set[str] = set()
     for record in ledger.records.all():
-        runs[record.run] = _key(record.commit, record.value, record.status, record.description)
+        runs[record.run] = _key_of_record(record)
         sources.add(record.source_hash)
     left = Counter(runs.values())
     unknown = []
     for row in history.read.rows:
-        keys = [key for key in (_key_of(row), history.as_ours.get(row.line)) if key is not None]
+        keys = _keys_of(row, history)
         on_record = runs.get(row.run) if row.raw else None  # a line that carries its run's own name
-        if on_record is not None and any(key[1:3] == on_record[1:3] for key in keys):
+        if on_record is not None and any(_is_of(key, on_record) for key in keys):
             left[on_record] -= 1
         elif ledger.records.has_digest(row.digest):
             left[keys[0]] -= 1
@@ -406,10 +450,46 @@ def _news(ledger: Ledger, history: _History) -> list[Foreign]:
     return fresh
 
 
+def _ranked_already(ledger: Ledger, history: _History) -> list[RunId]:
+    """The runs of a history that an earlier import took in as ranked."""
+    known: dict[_Key, list[RunId]] = {}
+    for record in ledger.records.all():
+        if record.origin == IMPORT and record.ranked and record.value is not None:
+            known.setdefault(_key_of_record(record), []).append(record.run)
+    found = []
+    for row in history.read.rows:
+        runs = next((known[key] for key in _keys_of(row, history) if known.get(key)), None)
+        if runs:
+            found.append(runs.pop(0))
+    return found
+
+
+def _keys_of(row: Foreign, history: _History) -> list[_Key]:
+    """What a row may be known by: as it is read, as it would be in a copy of the lab's files, and by its own word."""
+    keys = [_key_of(row)]
+    if row.line in history.as_ours:
+        keys.append(history.as_ours[row.line])
+    if row.metrics is None and row.said != row.status:
+        keys.append(_key(row.commit, None, row.said, row.description))
+    return keys
+
+
+def _is_of(key: _Key, on_record: _Key) -> bool:
+    """Whether a row under the name of a run says nothing else than its record: the same value, or none."""
+    return key[1:3] == on_record[1:3] or (key[1] == _NO_VALUE and (key[0], *key[2:]) == (on_record[0], *on_record[2:]))
+
+
 def _key_of(row: Foreign) -> _Key:
     return _key(row.commit, row.metrics.primary if row.metrics else None, row.status, row.description)
+
+
+def _key_of_record(record: Record) -> _Key:
+    return _key(record.commit, record.value, record.status, record.description)
 
 
 def _key(commit: str, value: float | None, status: str, description: str) -> _Key:
     """As far as every form tells it: a table states six digits and no line breaks."""
     return short(commit), surface.number(value, 6), status, clean(description, TEXT)
+
+
+_NO_VALUE = surface.number(None, 6)

@@ -370,6 +370,13 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unranked:
+    """Imported runs that turned out to be made under other conditions: remembered, and ranked no longer."""
+
+    runs: tuple[RunId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """Something worth remembering that decides nothing."""
 
@@ -377,7 +384,7 @@ class Noted:
     text: str
 
 
-Event = Proposed | Adopted | Started | Ended | Judged | NightBegan | NightEnded | Logged | Imported | Noted
+Event = Proposed | Adopted | Started | Ended | Judged | NightBegan | NightEnded | Logged | Imported | Unranked | Noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,15 +144,66 @@ def test_verify_without_a_ledger(tmp_path: Path) -> None:
     assert not (lab.root / "results").exists()
 
 
-def test_verify_of_a_lost_database(lab: Shell) -> None:
-    """What the journal tells is checked, and said to be that; nothing is made."""
-    lab.database.unlink()
-    for part in ("-wal", "-shm"):
+def journal_of(lab: Shell) -> Path:
+    return lab.database.with_name("events.jsonl")
+
+
+def drop_line(path: Path, place: int) -> None:
+    rows = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*rows[:place], *rows[place + 1 :]]))
+
+
+def lose(lab: Shell) -> None:
+    for part in ("", "-wal", "-shm"):
         lab.database.with_name(lab.database.name + part).unlink(missing_ok=True)
+
+
+def test_verify_of_a_lost_database(lab: Shell) -> None:
+    """The journal is checked, and said to be that; nothing is made."""
+    lose(lab)
     said = lab.at_lab("verify")
-    assert "the database is lost" in said.err
+    assert (said.code, "the database is lost" in said.err) == (0, True)
     assert "every one fits" in said.out
+    drop_line(journal_of(lab), 2)
+    said = lab.at_lab("verify")
+    assert (said.code, "in line 3 of the journal stands where event 3 should" in said.out) == (1, True)
+    assert "hint: `nightlab doctor --repair`" in said.err
+    journal_of(lab).unlink()
+    said = lab.at_lab("verify")
+    assert (said.code, "nothing is left that could be checked" in said.err) == (1, True)
     assert not lab.database.exists()
+
+
+def test_verify_says_that_the_journal_is_behind(lab: Shell) -> None:
+    """No fault, and a line on stderr."""
+    journal_of(lab).unlink()
+    said = lab.at_lab("verify")
+    assert (said.code, "note: the journal beside the ledger is not there" in said.err) == (0, True)
+    assert "; the journal beside the ledger is not there" in lab.at_lab("doctor").out
+
+
+@pytest.mark.parametrize("words", [("check", "--description", "x"), ("status",), ("log",), ("doctor", "--repair")])
+def test_a_lost_database_is_told_of_by_whoever_meets_it(lab: Shell, words: tuple[str, ...]) -> None:
+    """One line on stderr: how many events the rest tells of, and how many lines of the journal did not fit."""
+    path = journal_of(lab)
+    changed = path.read_bytes().replace(b"0.9931", b"0.1931")
+    path.write_bytes(changed)
+    lose(lab)
+    said = lab.log("after", "discard", 1.5) if words == ("log",) else lab.at_lab(*words)
+    (line,) = (line for line in said.err.splitlines() if line.startswith(f"note: {lab.database}"))
+    assert ("was made anew" in line) == (words[0] in ("log", "doctor"))
+    assert " events; " in line
+    assert "line(s) of its journal told of events that do not fit and were left out" in line
+
+
+def test_a_lost_database_with_a_whole_journal(lab: Shell) -> None:
+    """Nothing is said to be wrong; where the journal is lost too, that is said."""
+    lose(lab)
+    said = lab.at_lab("check", "--description", "x")
+    (line,) = said.err.splitlines()
+    assert line.endswith(" events")
+    journal_of(lab).unlink()
+    assert "without its journal, which is lost too" in lab.at_lab("check", "--description", "x").err
 
 
 def test_verify_executes_a_run_again(tmp_path: Path) -> None:
@@ -229,6 +280,76 @@ def test_doctor_repairs_a_damaged_database(lab: Shell) -> None:
     assert lab.at_lab("query", "--json", "SELECT COUNT(*) AS n FROM records").json == [{"n": 2}]
 
 
+def test_doctor_mends_a_rotten_journal(lab: Shell) -> None:
+    """It is named, written anew from the database, and kept; a database that is lost later comes back as it was."""
+    path = journal_of(lab)
+    whole = path.read_bytes()
+    drop_line(path, 4)
+    rotten = path.read_bytes()
+    said = lab.at_lab("doctor")
+    assert (said.code, "FAIL  memory: the journal beside the ledger lacks event 5" in said.out) == (1, True)
+    assert "hint: `nightlab doctor --repair` writes the journal anew" in said.out
+    said = lab.at_lab("doctor", "--repair")
+    assert (path.read_bytes(), "ok    memory: " in said.out) == (whole, True)
+    (aside,) = path.parent.glob("events.jsonl.damaged-*")
+    assert (aside.read_bytes(), str(aside) in said.err) == (rotten, True)
+    before = lab.at_lab("query", "--json", "SELECT run, value, description FROM records").json
+    lose(lab)
+    assert lab.at_lab("query", "--json", "SELECT run, value, description FROM records").json == before
+
+
+def test_doctor_writes_what_the_journal_lacks(lab: Shell) -> None:
+    """One that is only behind is filled, and nothing is put aside."""
+    path = journal_of(lab)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", None):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        said = lab.at_lab("doctor", "--repair")
+        assert (path.read_bytes(), "journal" in said.err) == (whole, False)
+    assert list(path.parent.glob("events.jsonl.damaged-*")) == []
+
+
+MIRRORS = {
+    "results.tsv": "results.tsv",
+    "experiments.jsonl": "results/memorylab/experiments.jsonl",
+    "champion_challenger.json": "results/memorylab/champion_challenger.json",
+}
+
+
+@pytest.mark.parametrize("name", MIRRORS)
+def test_doctor_names_a_mirror_that_is_gone_or_was_changed(lab: Shell, name: str) -> None:
+    """A line that fails; --repair writes what was there, each line once."""
+    assert "ok    mirrors: they say what the ledger says" in lab.at_lab("doctor").out
+    path = lab.root / MIRRORS[name]
+    whole = path.read_text()
+    cut = "".join(line for line in whole.splitlines(keepends=True) if "baseline" not in line)
+    assert cut != whole
+    for content, problem in ((None, f"{name} is gone"), (cut, name)):
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+        said = lab.at_lab("doctor")
+        (line,) = (line for line in said.lines if " mirrors: " in line)
+        assert (said.code, line.startswith("FAIL "), problem in line) == (1, True, True)
+        assert "hint: `nightlab doctor --repair`" in said.out
+        assert "ok    mirrors: they say what the ledger says" in lab.at_lab("doctor", "--repair").out
+        there, before = (sorted(line for line in text.splitlines() if "updated_at" not in line)
+                         for text in (path.read_text(), whole))  # fmt: skip
+        assert there == before
+
+
+def test_doctor_counts_what_others_wrote_into_the_mirrors(lab: Shell) -> None:
+    """Rows that are not taken in yet are no fault; they are counted, with what takes them in."""
+    with (lab.root / "results.tsv").open("a") as file:
+        file.write("abc9999\t0.770000\t1.0\tkeep\tfrom elsewhere\nnonsense\n")
+    said = lab.at_lab("doctor").out
+    assert "ok    mirrors: 1 row(s) that others wrote into results.tsv are not taken in yet; 1 line(s) are no" in said
+    assert "or `nightlab doctor --repair`" in said
+    assert "ok    mirrors: they say what the ledger says" in lab.at_lab("doctor", "--repair").out
+
+
 def test_doctor_says_when_the_database_is_lost(lab: Shell) -> None:
     lab.database.unlink()
     said = lab.at_lab("doctor")
@@ -240,7 +361,9 @@ def test_doctor_says_when_the_database_is_lost(lab: Shell) -> None:
 def test_doctor_of_a_lab_without_memory(tmp_path: Path) -> None:
     """Nothing is on record, which is no fault."""
     lab = Shell.make(tmp_path / "lab")
-    assert "ok    memory: 0 events" in lab.at_lab("doctor").out
+    said = lab.at_lab("doctor").out
+    assert "ok    memory: 0 events" in said
+    assert "ok    mirrors: none are there yet" in said
 
 
 # --- report -----------------------------------------------------------------------------------------------------

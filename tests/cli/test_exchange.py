@@ -16,6 +16,7 @@ import pytest
 from nightlab.cli.exchange import FORMATS
 from nightlab.ledger import Ledger
 from nightlab.ledger.records import Record
+from tests.builders import Repo
 from tests.cli.shell import Shell
 from tests.e2e.labs import command, environment
 
@@ -55,7 +56,7 @@ def test_import_says_what_came_in_and_what_it_tells(lab: Shell, tmp_path: Path) 
     assert said.lines[:4] == [
         f"{path}: 4 new rows taken in, 0 known already, 0 refused",
         "",
-        "What this history already tells you (val_bpb)",
+        f"What {path} already tells you (val_bpb)",
         "- 4 rows: 2 kept, 1 discarded, 1 crashed.",
     ]
     assert said.err == ""
@@ -65,28 +66,110 @@ def test_import_says_what_came_in_and_what_it_tells(lab: Shell, tmp_path: Path) 
 
 
 def test_import_as_json(lab: Shell, tmp_path: Path) -> None:
-    """What was taken in of each file, refused lines with their reasons, and the lessons by metric."""
+    """What was taken in of each file, refused lines with their reasons, and the lessons of each."""
     one = write(tmp_path / "a.tsv", TABLE + "one cell\n")
     other = write(tmp_path / "b.tsv", TABLE.replace("val_bpb", "accuracy"))
     found = lab.at_lab("import", one, other, "--json").json
     assert isinstance(found, dict)
     assert found["taken"] == [
         {
-            "name": one, "rows": 4, "new": 4, "known": 0, "metric": "val_bpb",
+            "name": one, "rows": 4, "new": 4, "known": 0, "metric": "val_bpb", "unranked": {},
             "refused": [{"line": 6, "text": "one cell", "why": found["taken"][0]["refused"][0]["why"]}],
         },
-        {"name": other, "rows": 4, "new": 0, "known": 4, "metric": "accuracy", "refused": []},
+        {"name": other, "rows": 4, "new": 0, "known": 4, "metric": "accuracy", "unranked": {"accuracy": 3},
+         "refused": []},
     ]  # fmt: skip
-    assert [(one["metric"], one["direction"]) for one in found["lessons"]] == [
-        ("val_bpb", "minimize"), ("accuracy", "maximize")
+    assert [(lesson["name"], lesson["metric"], lesson["direction"]) for lesson in found["lessons"]] == [
+        (one, "val_bpb", "minimize"), (other, "accuracy", "maximize")
     ]  # fmt: skip
 
 
 def test_import_says_that_another_metric_is_not_ranked(lab: Shell, tmp_path: Path) -> None:
     """On stderr, by its name; its lessons are told under it, and better is what is better of it."""
     said = lab.at_lab("import", write(tmp_path / "a.tsv", TABLE.replace("val_bpb", "val_accuracy")))
-    assert "tells of val_accuracy: its values are remembered, not ranked" in said.err
+    assert "a.tsv: values of val_accuracy are remembered, not ranked: 3 of 4 rows" in said.err
     assert "- Best kept val_accuracy (higher is better): " in said.out
+
+
+def test_import_counts_values_by_metric(lab: Shell, tmp_path: Path) -> None:
+    """Where some values of a file can be ranked and some cannot, each metric is named with its count."""
+    rows = [{"sha": f"abc123{n}", name: 0.9, "status": "keep", "description": f"{name} {n}"}
+            for n, name in enumerate(["val_bpb", "val_bpb", "val_loss", "accuracy", "val_loss"])]  # fmt: skip
+    said = lab.at_lab("import", write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows)))
+    assert [line.split(": ", 1)[1] for line in said.err.splitlines()] == [
+        "values of val_loss are remembered, not ranked: 2 of 5 rows",
+        "values of accuracy are remembered, not ranked: 1 of 5 rows",
+    ]
+
+
+def test_each_history_is_told_by_itself(lab: Shell, tmp_path: Path) -> None:
+    """A block a file under its name, rows numbered as they stand there, lists set in."""
+    names = [write(tmp_path / name, TABLE.replace("aaaaaaa", "1111111")) for name in ("a.tsv", "b.tsv")]
+    said = lab.at_lab("import", *names)
+    blocks = said.out.split("\n\n")[1:]
+    assert [block.splitlines()[0] for block in blocks] == [f"What {name} already tells you (val_bpb)" for name in names]
+    for block in blocks:
+        assert "- 4 rows: " in block
+        assert "(row 2, bbbbbbb)" in block
+        assert "\n- What to do next:\n  1. " in block
+        assert "-  " not in block
+
+
+def test_import_says_where_values_may_come_from_elsewhere(lab: Shell, tmp_path: Path) -> None:
+    """Better than all on record, or files that begin far apart: a note names the file; with --elsewhere none does."""
+    lab.log("ours", "keep", 0.999)
+    worse = HEADER + "1111111\t1.0500\t1.0\tkeep\tbaseline\n"
+    assert "--elsewhere" not in lab.at_lab("import", write(tmp_path / "worse.tsv", worse)).err
+    path = write(tmp_path / "a.tsv", TABLE)
+    first = lab.at_lab("import", path).err
+    assert f"note: {path}: 0.9932 is better than 0.999, the best that was on record: if it was made on" in first
+    assert "note" not in lab.at_lab("import", path).err
+    far = write(tmp_path / "far.tsv", HEADER + "2222222\t1.2000\t1.0\tkeep\tbaseline\n")
+    said = lab.at_lab("import", path, far)
+    assert f"note: {far} begins at 1.2, far from 0.9979 of {path}: if it was made on" in said.err
+    best = write(tmp_path / "best.tsv", HEADER + "3333333\t0.5\t1.0\tkeep\tbaseline\n")
+    assert "note" not in lab.at_lab("import", "--elsewhere", best, far).err
+
+
+def test_files_that_begin_farther_apart_than_the_noise(lab: Shell, tmp_path: Path) -> None:
+    """Where a file tells the noise, five times that counts instead of a tenth."""
+    seeds = "".join(f"aaaaaaa\t{value}\t1.0\tdiscard\tbaseline\n" for value in (1.0, 1.001, 0.999))
+    near, far = (
+        write(tmp_path / f"{value}.tsv", f"{HEADER}bbbbbbb\t{value}\t1.0\tkeep\tbaseline\n") for value in (1.004, 1.02)
+    )
+    said = lab.at_lab("import", write(tmp_path / "seeds.tsv", HEADER + seeds), near, far)
+    assert f"{far} begins at 1.02, far from 1 of " in said.err
+    assert near not in said.err
+
+
+def test_elsewhere_can_be_said_later(lab: Shell, tmp_path: Path) -> None:
+    """Values that were ranked are ranked no longer, once; they stay remembered, and the champion is another."""
+    path = write(tmp_path / "a.tsv", TABLE)
+    lab.log("ours", "keep", 5.0)
+    lab.at_lab("import", path)
+    taken_back = "values that were ranked before are ranked no longer"
+    assert f"3 {taken_back}" in lab.at_lab("import", "--elsewhere", path).err
+    assert lab.at_lab("import", "--elsewhere", path).err == ""
+    assert json.loads(
+        lab.at_lab("query", "--json", "SELECT SUM(ranked) AS n FROM records WHERE value IS NOT NULL").out
+    ) == [{"n": 1}]
+    assert "ours" in lab.at_lab("show", "champion").out
+    assert lab.at_lab("verify").code == 0
+    other = write(tmp_path / "b.tsv", HEADER + "eeeeeee\t0.5\t1.0\tkeep\tother\n")
+    for _ in range(2):
+        assert lab.at_lab("import", "--elsewhere", other).err == ""
+
+
+def test_rows_without_a_usable_number_are_counted(lab: Shell, tmp_path: Path) -> None:
+    """`import`, `init` and `log` say how many count as crashed for that."""
+    bad = HEADER + "aaaaaaa\t0.99\t1.0\tkeep\tfine\neeeeeee\tNaN\t1.0\tkeep\tnot a number\n"
+    said = lab.at_lab("import", write(tmp_path / "a.tsv", bad))
+    assert "a.tsv: 1 of the new rows had no usable number and count as crashed" in said.err
+    table = lab.root / "results.tsv"
+    for number in range(2):
+        table.write_text((table.read_text() if number else "") + bad.replace("a number", f"number {number}"))
+        said = lab("memory", "init", "--lab", str(lab.root)) if number else lab.log("ours", "keep", 0.99)
+        assert "note: 1 of them had no usable number and count as crashed" in said.err
 
 
 def test_import_shows_some_refused_lines(lab: Shell, tmp_path: Path) -> None:
@@ -192,6 +275,22 @@ def test_what_was_exported_comes_in_as_it_was(lab: Shell, tmp_path: Path, form: 
     assert told(records(other), form) == told(records(lab), form)
     assert len(told(records(lab), form)) == (8 if form == "tsv" else 9)
     assert ": 0 new rows taken in" in lab.at_lab("import", str(target)).out
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_commit_that_nobody_measured_comes_in_once(lab: Shell, tmp_path: Path, form: str) -> None:
+    """What a branch told without a value is known in every form of the lab's own export, and a keep in another lab."""
+    repo = Repo(lab.root)
+    repo.git("checkout", "--quiet", "-b", "autoresearch/mar5")
+    repo.commit({"train.py": "LR = 0.2\n"}, "increase LR")
+    said = lab.at_lab("import", "autoresearch/mar5")
+    assert "- 2 rows: 0 kept, 0 discarded, 0 crashed, 2 with no value told." in said.lines
+    target = tmp_path / f"out.{form}"
+    lab.at_lab("export", "--format", form, "--output", str(target))
+    assert ": 0 new rows taken in, 2 known already" in lab.at_lab("import", str(target)).out
+    other = Shell.make(tmp_path / "other")
+    other.at_lab("import", str(target))
+    assert [r.status for r in records(other)] == ["crash" if form == "tsv" else "keep"] * 2  # 0.000000 may be anything
 
 
 def test_export_of_a_lab_with_another_metric(tmp_path: Path) -> None:

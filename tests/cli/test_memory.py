@@ -610,6 +610,33 @@ def test_without_a_commit_nothing_is_recorded(
     assert not (tmp_path / "results").exists()
 
 
+def test_words_govern_what_is_logged_again(place: Place) -> None:
+    """The same text is the same run again whatever a diff shows; other words for a failure repeat it."""
+    place.commit("print('v1')\n")
+    place.log("increase matrix lr", "keep", 0.991, "--family", "optim")
+    place.commit("print('v2')\n")
+    assert "classification=duplicate_run" in place.log("increase matrix lr", "keep", 0.998, "--family", "optim").out
+    place.log("shorten warmdown", "discard", 1.1)
+    place.commit("print('v3')\n")
+    said = place.log("reduce the cooldown", "discard", 1.2)
+    assert "classification=repeat_failure" in said.out
+    assert "action=abandon priority=low" in said.out
+
+
+def test_what_says_nothing_repeats_nothing(place: Place) -> None:
+    """Two empty descriptions are no duplicates of each other."""
+    place.log("", "discard", 0.94)
+    assert place("check", "--description", "", "--fail-on-similar").code == 0
+
+
+def test_a_row_with_an_unlike_neighbour_says_what_is_nearest(place: Place) -> None:
+    """Where something is listed, the reason names what it is to the idea instead of saying that nothing is near."""
+    place.log("DEPTH 10", "keep", 0.99)
+    first = place("check", "--description", "DEPTH 16", "--mode", "explore").lines[0]
+    assert "novel -> allow (what comes nearest on record is another idea: " in first
+    assert "nothing like it" not in first
+
+
 # --- report -----------------------------------------------------------------------------------------------------
 
 

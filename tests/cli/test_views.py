@@ -140,8 +140,11 @@ def test_views_work_where_nothing_can_be_written() -> None:
         story.night(*BASE)
         tell(story, story.settings)
         story.settings.results.chmod(0o555)
+        looks = (["status"], ["runs"], ["show", "1"])
+        for command in looks:  # once with all rights: what Python imports on the way may lie where nobody else may read
+            assert call(repo.root, *command) == 0
         with powerless():
-            for command in (["status"], ["runs"], ["show", "1"]):
+            for command in looks:
                 assert call(repo.root, *command) == 0
             with pytest.raises(LedgerError, match="cannot be written"):
                 call(repo.root, "report")
@@ -338,6 +341,17 @@ def test_report_into_one_file(lab: Story, tmp_path: Path, capsys: pytest.Capture
     assert not (lab.settings.results / "reports").exists()
 
 
+def test_a_report_into_a_page_is_a_page(lab: Story, tmp_path: Path) -> None:
+    """The name of the file says what it is to be, unless --format does."""
+    for name, words, begins in (
+        ("a.html", [], "<!doctype"),
+        ("b.md", [], "# Morning"),
+        ("c", ["--format", "html"], "<!d"),
+    ):
+        assert call(lab.settings.root, "report", "--output", str(tmp_path / name), *words) == 0
+        assert (tmp_path / name).read_text().startswith(begins)
+
+
 def test_report_as_json_writes_nothing(lab: Story, capsys: pytest.CaptureFixture[str]) -> None:
     """What the report says, for a program."""
     assert call(lab.settings.root, "report", "--json", "--since-hours", "999999") == 0
@@ -382,5 +396,9 @@ def test_a_run_of_another_ledger_can_be_looked_at(repo: Repo, capsys: pytest.Cap
     assert parsed(capsys)["value"] == 0.98
     with pytest.raises(NotFoundError, match="no log here"):
         call(repo.root, "show", record.run, "--log")
+    capsys.readouterr()
+    for name in ("abc1234", "champion"):
+        assert call(repo.root, "show", name) == 0
+        assert "depth 10" in capsys.readouterr().out
     assert call(repo.root, "runs") == 0
     assert "1 more told by other ledgers" in capsys.readouterr().err

@@ -35,6 +35,7 @@ from nightlab.types import (
     Started,
     StoppedEarly,
     TimedOut,
+    Unranked,
     Usage,
     Verdict,
     Voided,
@@ -148,6 +149,7 @@ single_events: st.SearchStrategy[Event] = st.one_of(
     nights_began,
     st.builds(NightEnded, night=names.map(NightId), reason=words),
     st.builds(Logged, run=names.map(RunId), status=words, branch=words, mode=words, notes=words),
+    st.builds(Unranked, runs=st.lists(names.map(RunId), max_size=3).map(tuple)),
     notes,
 )
 """One event of each kind; on their own they need not make sense together."""

@@ -299,13 +299,36 @@ def test_a_crash_of_the_older_ledger_keeps_its_error() -> None:
     assert json.loads(row.read["peak_vram_mb"]) == 80_000.0
 
 
-@pytest.mark.parametrize("odd", ["0.99", True, None, [1], {"a": 1}, -1, 1e300, 10**400, float("nan"), float("inf")])
+@pytest.mark.parametrize("odd", ["0.99", True, [1], {"a": 1}, -1, 1e300, 10**400, float("nan"), float("inf")])
 def test_what_is_no_number_in_json_is_none_here(odd: object) -> None:
     """A numeric string, a boolean, NaN: on record as a crash that says so."""
     row = only(lines({**OURS, "metrics": {"val_bpb": odd, "peak_vram_mb": 1.0}}))
     assert (row.status, row.metrics) == ("crash", None)
     assert row.crash is not None
     assert row.crash.signature == "no usable number"
+
+
+def test_a_keep_that_nobody_measured_is_no_crash() -> None:
+    """A ledger of ours gives such a commit neither value nor error, in lines and in CSV; all else is a crash."""
+    untold = {**OURS, "metrics": {"val_bpb": None, "peak_vram_mb": None}}
+    csv = table("run,commit,status,val_bpb,ranked,crash,description\n20260311T043000Z-abc1234,abc1234,keep,,true,,lr\n")
+    for row in (only(lines(untold)), only(csv)):
+        assert (row.status, row.said, row.metrics, row.crash) == ("keep", "keep", None, None)
+    failed = {"summary": "killed", "tail": [], "source": "x"}
+    for odd in ({**untold, "error": failed}, {**untold, "status": "discard"}, {**untold, "metrics": {"val_bpb": "-"}}):
+        row = only(lines(odd))
+        assert (row.status, row.said) == ("crash", odd["status"])
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [("run-a", "run-a"), ("7", "20260311T043000Z-abc1234"), ("../x", "20260311T043000Z-abc1234"), ("a b", None)],
+)
+def test_a_run_of_the_older_ledger_keeps_its_name(name: str, run: str | None) -> None:
+    """Any name that a directory may have and that is more than a number; whether its value can be believed or not."""
+    for metrics in (OURS["metrics"], {"val_bpb": float("nan")}):
+        assert only(lines({**OURS, "run_id": name, "metrics": metrics})).run == (run or "20260311T043000Z-abc1234")
+    assert only(lines({"run": "run-a", "val_bpb": 0.9, "description": "lr", "status": "keep"})).run == ""
 
 
 def test_json_lines_of_other_tools() -> None:

@@ -66,6 +66,21 @@ def test_a_lost_journal_is_written_again(database: Path) -> None:
     assert list(journal.read(journal.path_of(database))) == lines
 
 
+def test_a_journal_is_written_anew_as_a_whole(database: Path) -> None:
+    """Exactly the events that are given; where the disk refuses, the old file stands."""
+    lines = written(database, "a", "b", "c")
+    path = journal.path_of(database)
+    path.write_bytes(b"rotten\n" + path.read_bytes()[5:])
+    journal.write_anew(path, lines)
+    assert [(row.place, row.line, row.is_ended) for row in journal.rows(path)] == [
+        (place, line, True) for place, line in enumerate(lines, 1)
+    ]
+    (path.parent / "taken").mkdir()
+    with pytest.raises(LedgerError):
+        journal.write_anew(path.parent / "taken", lines)
+    assert {one.name for one in path.parent.iterdir() if one.name.startswith(".")} == set()
+
+
 def test_a_journal_that_cannot_be_written_stops_nobody(database: Path) -> None:
     """It is a second copy: the event is on record without it."""
     journal.path_of(database).mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def a_ledger(path: Path, count: int = 40) -> list[Line]:
 def made_of(lines: Iterable[Line]) -> tuple[list[Line], int]:
     """What a new ledger holds that is made of these lines, and how many of them could not be checked."""
     with tempfile.TemporaryDirectory() as place, restore.past(Path(place) / "new.db", None, durable=False) as past:
-        unsure = restore.restore(past, lines)
+        unsure = restore.restore(past, lines).unsure
         assert verify(past.ledger).is_sound
         return list(past.ledger.lines()), unsure
 
@@ -99,6 +99,27 @@ def test_a_gap_is_told(database: Path) -> None:
     made, unsure = made_of([*lines[:3], *lines[4:]])
     assert unsure == 1
     assert [line.body for line in made] == [line.body for line in lines if line is not lines[3]]
+
+
+@pytest.mark.parametrize(
+    ("change", "left_out", "unsure"),
+    [
+        (lambda x: x, 0, 0),
+        (lambda x: [*x, *x[3:9]], 0, 0),
+        (lambda x: [*x[:2], *x[3:]], 0, 1),  # an ending is gone
+        (lambda x: [*x[:2], replace(x[2], at=0.0), *x[3:]], 1, 0),  # it was changed
+        (lambda x: [x[0], *x[2:]], 1, 1),  # a beginning is gone: its ending is about nothing
+        (lambda x: [*x, replace(x[2], at=0.0)], 1, 0),  # one more was put in
+    ],
+)
+def test_what_had_to_be_left_out_is_counted(
+    database: Path, change: Callable[[list[Line]], list[Line]], left_out: int, unsure: int
+) -> None:
+    """Events that were told and are not on record, and those that nothing vouches for."""
+    lines = change(a_ledger(database, 3))
+    with tempfile.TemporaryDirectory() as place, restore.past(Path(place) / "new.db", None, durable=False) as past:
+        found = restore.restore(past, lines)
+    assert (found.left_out, found.unsure) == (left_out, unsure)
 
 
 def test_two_logs_that_grew_from_one(database: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from nightlab.errors import LedgerDamagedError
 from nightlab.ledger import Ledger, journal
 from nightlab.ledger.store import chain
-from nightlab.ledger.verify import Verified, verify
+from nightlab.ledger.verify import Verified, verify, verify_journal
 from nightlab.types import (
     Decision,
     Event,
@@ -190,6 +190,88 @@ def test_an_end_that_was_cut_off_is_known_by_the_journal(database: Path) -> None
     assert "the journal beside the ledger tells of event 11 (noted)" in look(database).problem
     journal.path_of(database).unlink()
     assert look(database).is_sound  # nothing that was said of a run is missing
+
+
+def rows_of(database: Path) -> list[bytes]:
+    return journal.path_of(database).read_bytes().splitlines(keepends=True)
+
+
+def write_rows(database: Path, *rows: bytes) -> None:
+    journal.path_of(database).write_bytes(b"".join(rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda r: [*r[:4], *r[5:]], "lacks event 5 (proposed of e-b), and has what came after it"),
+        (lambda r: [*r[:4], b"not a line\n", *r[5:]], "lacks event 5 (proposed of e-b)"),
+        (lambda r: r[1:], "lacks event 1 (proposed of e-a)"),
+        (lambda r: [*r[:3], r[3].replace(b"1.0", b"0.5"), *r[4:]], "tells event 4 (ended of r1) otherwise"),
+        (lambda r: [*r[:4], r[3].replace(b"1.0", b"0.5"), *r[4:]], "tells event 4 (ended of r1) otherwise"),
+        (lambda r: [*r[:4], r[4].replace(b"[5,", b"[99,"), *r[4:]], "tells of an event 99, which the ledger lacks"),
+    ],
+)
+def test_a_journal_that_tells_otherwise_is_named(
+    database: Path, change: Callable[[list[bytes]], list[bytes]], problem: str
+) -> None:
+    """A gap, a changed line, one that is there twice with another content, one that was put in."""
+    write_rows(database, *change(rows_of(database)))
+    found = look(database)
+    assert f"the journal beside the ledger {problem}" in found.problem
+    assert "writes the journal anew" in found.hint
+    assert found.events == len(EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda r: r[:4], "goes to event 4 of 11"),
+        (lambda r: [*r[:-1], r[-1][:20]], "goes to event 10 of 11"),
+        (lambda r: [], "is not there"),
+        (lambda r: [*r[:5], *r[4:]], ""),
+        (lambda r: [*r[:4], r[4][:9] + b"\n", *r[4:]], ""),
+        (lambda r: [*r[:6], r[4], *r[6:]], ""),
+    ],
+)
+def test_a_journal_as_killed_writers_leave_it_is_sound(
+    database: Path, change: Callable[[list[bytes]], list[bytes]], note: str
+) -> None:
+    """Behind at its end, absent, lines twice or torn: no fault, and what is lacking is said."""
+    write_rows(database, *change(rows_of(database)))
+    found = look(database)
+    assert (found.is_sound, note in found.note, bool(found.note)) == (True, True, bool(note))
+
+
+@pytest.mark.parametrize(
+    ("change", "events", "problem"),
+    [
+        (lambda r: r, 11, ""),
+        (lambda r: [*r[:5], *r[3:]], 11, ""),
+        (lambda r: [*r[:4], r[4][:9] + b"\n", *r[4:]], 11, ""),
+        (lambda r: [*r[:-1], r[-1][:20]], 10, ""),
+        (lambda r: [*r[:4], *r[5:]], 4, "event 6 (started of r2) in line 5 of the journal stands where event 5 should"),
+        (lambda r: [*r[:4], b"nothing\n", *r[5:]], 4, "line 5 of the journal cannot be read"),
+        (lambda r: [*r[:-1], b"nothing\n"], 10, "line 11 of the journal cannot be read"),
+        (lambda r: [*r[:3], r[3].replace(b"1.0", b"0.5"), *r[4:]], 3, "event 4 (ended of r1) in line 4 of the journal"),
+        (lambda r: [*r[:4], r[3].replace(b"1.0", b"0.5"), *r[4:]], 4, "in line 5 of the journal is told otherwise"),
+    ],
+)
+def test_a_journal_without_its_database_is_checked_line_by_line(
+    database: Path, change: Callable[[list[bytes]], list[bytes]], events: int, problem: str
+) -> None:
+    """The first line that does not fit is named; what a killed writer leaves is no fault."""
+    write_rows(database, *change(rows_of(database)))
+    found = verify_journal(journal.path_of(database))
+    assert (found.events, found.is_sound) == (events, not problem)
+    assert problem in found.problem
+
+
+def test_an_earlier_head_is_looked_for_in_a_journal_too(database: Path) -> None:
+    head = look(database).head
+    path = journal.path_of(database)
+    assert verify_journal(path, head).is_sound
+    write_rows(database, *rows_of(database)[:-1])
+    assert f"the head {head} is no part of the journal" in verify_journal(path, head).problem
 
 
 def test_what_cannot_be_read_is_named(database: Path) -> None:

@@ -238,6 +238,23 @@ def test_what_was_tried_most_and_what_came_of_it() -> None:
     assert "Tried again and again and never kept: warmup (4 tries)." in text
 
 
+def test_what_nobody_measured_is_no_try() -> None:
+    """A commit whose value nobody told is counted apart: it is no keep of what it changes, nor a run on a plateau."""
+    untold = [replace(row(None), status="keep", crash=None, description=f"warmup 0.{n}") for n in range(1, 4)]
+    found = learn([row(1.0, "keep", "baseline"), row(1.1, "discard", "warmup 0.1"), *untold])
+    assert (found.kept, found.discarded, found.untold, found.plateau.runs) == (1, 1, 3, 1)
+    assert (found.subjects, found.repeats.runs) == ((), 0)
+    assert "5 rows: 1 kept, 1 discarded, 0 crashed, 3 with no value told." in "\n".join(render(found))
+
+
+def test_a_thing_is_called_as_the_rows_call_it() -> None:
+    """In one word or two, in full; what nobody has heard of by the rows' own word."""
+    rows = [row(1.0, "keep", "baseline")]
+    for text in ("raise warmup to 0.{}", "WEIGHT_DECAY 0.{}", "quirkiness 0.{}"):
+        rows += [row(1.1, "discard", text.format(n)) for n in (1, 2)]
+    assert {one.name for one in learn(rows).subjects} == {"warmup", "weight decay", "quirkiness"}
+
+
 def test_failures_are_counted_by_kind() -> None:
     """Crashes of one signature are one kind; a row that calls itself no crash is told apart."""
     rows = [row(1.0, "keep"), *(row(None, signature="out of memory") for _ in range(3)), row(None),
@@ -347,7 +364,7 @@ def test_any_history_is_told(rows: list[Imported], direction: Direction) -> None
     """Whatever the rows say there are lessons, the same each time, one safe line each, ending in three steps."""
     found = learn(rows, direction)
     assert found == learn(rows, direction)
-    assert found.kept + found.discarded + found.crashed == found.rows == len(rows)
+    assert found.kept + found.discarded + found.crashed + found.untold == found.rows == len(rows)
     assert len(found.steps) == len(set(found.steps)) == 3
     for line in render(found):
         assert clean(line) == line

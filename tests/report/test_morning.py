@@ -156,7 +156,7 @@ def test_hand_logged_lab_keeps_the_older_lines() -> None:
     assert "- Standing of that champion: provisional" in found["## Headline"]
     assert f"| champion | `{run}` |" in found["## Champion Board"]
     assert "| 0.000000 | 1.0 |" in found["## Champion Board"]
-    assert "Provisional: one run, by hand." in found["## In Short"]
+    assert "Provisional: one run, not proven." in found["## In Short"]
 
 
 def test_queue_has_five_rows_the_urgent_first_and_newest() -> None:

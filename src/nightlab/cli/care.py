@@ -9,8 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, open_lab, settings_of
@@ -20,8 +19,8 @@ from nightlab.report.text import plain
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
-    from nightlab.ledger import Ledger
     from nightlab.ledger.query import Cell
+    from nightlab.ledger.verify import Verified
     from nightlab.repeat import Repeated
 
 ROWS = 1000
@@ -40,7 +39,8 @@ examples:
 """
 _VERIFY = """\
 Check the chain of digests over every event, and name the first that does not fit; check that nothing is missing that
-the journal beside the ledger tells of, and that the tables say what the events say. With RUN also execute that run once
+the journal beside the ledger tells of, and that tables and journal say what the events say. Of a database that is lost
+the journal is checked as it lies there. With RUN also execute that run once
 more, from its own source and seed, and compare the values within the lab's noise. --head checks that an earlier head,
 noted elsewhere, is still part of the log: what came before it was not rewritten since. Exit 1 if anything does not fit.
 
@@ -132,14 +132,11 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None
 
 def cmd_verify(args: argparse.Namespace) -> int:
     """Exit 0 if everything fits, 1 if not."""
-    from nightlab.ledger.verify import verify
-
     settings = settings_of(args.lab)
     head = args.head.strip()
     if head and not _DIGEST.fullmatch(head):
         raise UsageError(f"--head {head} is no digest", hint="give 8 to 64 hexadecimal digits, as `verify` prints them")
-    with _standing(settings) as ledger:
-        found = verify(ledger, head)
+    found = _verified(settings, head)
     again = _repeat(settings, args.run) if args.run and found.is_sound else None
     if args.json:
         print_json(
@@ -155,6 +152,8 @@ def cmd_verify(args: argparse.Namespace) -> int:
         print(f"{found.events} events, head {found.head or '-'}: {plain(found.problem, 500) or _FITS}")
         if again is not None:
             print(plain(again.because, 500))
+    if found.note:
+        hint(f"note: {found.note}")
     if found.hint:
         hint(f"hint: {found.hint}")
     if args.run and not found.is_sound:
@@ -171,21 +170,24 @@ def _repeat(settings: Settings, name: str) -> Repeated:
         return repeat(lab, run.run.id)
 
 
-@contextmanager
-def _standing(settings: Settings) -> Iterator[Ledger]:
-    """The ledger as it lies there; where it is lost, what can be made of the rest."""
-    from nightlab.ledger import Ledger
+def _verified(settings: Settings, head: str) -> Verified:
+    """What is to be said of the ledger as it lies there; where it is lost, of its journal."""
+    from nightlab.ledger import Ledger, journal
+    from nightlab.ledger.verify import verify, verify_journal
     from nightlab.memory import is_lost
-    from nightlab.mirroring import reading_alone
 
     if is_lost(settings):
-        hint("the database is lost; checked is what its journal and the runs' directories tell")
-        with reading_alone(settings) as ledger:
-            yield ledger
-        return
+        path = journal.path_of(settings.database)
+        if journal.last(path) is None:
+            raise NotFoundError(
+                f"there is no ledger at {settings.database}, and no journal: nothing is left that could be checked",
+                hint="`nightlab doctor --repair` makes it anew from the runs' directories and the mirrors",
+            )
+        hint(f"the database is lost; checked is its journal, {path}")
+        return verify_journal(path, head)
     if not settings.database.exists():
         raise NotFoundError(
             f"there is no ledger at {settings.database}", hint="`nightlab run` or `nightlab log` makes one"
         )
     with Ledger.read(settings.database) as ledger:
-        yield ledger
+        return verify(ledger, head)

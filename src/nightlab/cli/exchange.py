@@ -10,11 +10,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
 from nightlab.cli.views import hint, print_json
@@ -28,10 +28,19 @@ if TYPE_CHECKING:
     from nightlab.ledger.records import Record
     from nightlab.report.lessons import Lessons
     from nightlab.takeover import Taken
-    from nightlab.types import Direction, Imported
 
 FORMATS = ("tsv", "jsonl", "csv")
+FAR = 0.1  # of a first value: files of one kind of run begin nearer to each other
+FAR_NOISE = 5.0  # noises of one run, where that is known: two equal runs differ by more four times in ten thousand
 _SHOWN = 3  # refused lines that are quoted
+
+
+class Told(NamedTuple):
+    """What one history tells."""
+
+    name: str
+    lessons: Lessons
+
 
 _IMPORT = """\
 Take in other histories, each row once, and say what they already tell. PATH is a results.tsv of any fork (other
@@ -39,8 +48,9 @@ columns, no header, another metric's name), a file of JSON lines, or a branch of
 A file goes before a branch of its name: write refs/heads/NAME for that branch.
 
 Rows are their author's word: remembered, compared with new ideas, ranked as provisional, never proven. --elsewhere
-keeps their values out of the ranking: say so for another machine, budget or data. Values of another metric are never
-ranked. Importing again, a longer version too, takes in what is new.
+keeps their values out of the ranking: say so for another machine, budget or data, and the first time: what is on record
+as ranked stays so. Values of another metric are never ranked. Importing again, a longer version too, takes in what is
+new.
 
 Of a branch every commit is an experiment that changes an editable file, from where the branch left main; values come
 from its results.tsv, from the lab's, or from messages that state them (val_bpb: 0.9931).
@@ -92,23 +102,26 @@ def cmd_import(args: argparse.Namespace) -> int:
         Git(settings.root).ignore(IGNORED)
     taken = take_over(settings, args.places, ranked=not args.elsewhere, now=time.time())
     told = _lessons(taken, settings)
+    _warn(taken, told, settings)
     if args.json:
-        print_json({"taken": [_counts(one) for one in taken], "lessons": told})
+        lessons = [{"name": name, **asdict(lesson)} for name, lesson in told]
+        print_json({"taken": [_counts(one) for one in taken], "lessons": lessons})
     else:
         _say(taken, told)
     return 1 if any(one.refused and not one.rows for one in taken) else 0
 
 
-def _lessons(taken: Iterable[Taken], settings: Settings) -> list[Lessons]:
-    """What the histories tell, one by one metric: values of different ones cannot be compared."""
+def _lessons(taken: Iterable[Taken], settings: Settings) -> list[Told]:
+    """What the histories tell, one by one: they may come from labs that have nothing to do with each other."""
     from nightlab.report.lessons import lessons
 
-    usual = (settings.metric.name, settings.metric.direction)
-    of_metric: dict[tuple[str, Direction], list[Imported]] = {}
+    told = []
     for one in taken:
         if one.rows:
-            of_metric.setdefault((one.metric, one.direction) if one.metric else usual, []).extend(one.rows)
-    return [lessons(rows, direction=direction, metric=metric) for (metric, direction), rows in of_metric.items()]
+            metric = one.metric or settings.metric.name
+            direction = one.direction if one.metric else settings.metric.direction
+            told.append(Told(one.name, lessons(one.rows, direction=direction, metric=metric)))
+    return told
 
 
 def _counts(one: Taken) -> dict[str, object]:
@@ -119,19 +132,20 @@ def _counts(one: Taken) -> dict[str, object]:
         "known": one.known,
         "refused": [{"line": r.line, "text": r.text, "why": r.why} for r in one.refused],
         "metric": one.metric,
+        "unranked": one.unranked,
     }
 
 
-def _say(taken: Iterable[Taken], told: Iterable[Lessons]) -> None:
+def _say(taken: Iterable[Taken], told: Iterable[Told]) -> None:
     from nightlab.report.lessons import render
     from nightlab.report.text import plain
 
     for one in taken:
         _say_one(one)
-    for lesson in told:
-        print(f"\nWhat this history already tells you ({plain(lesson.metric, 60)})")
+    for name, lesson in told:
+        print(f"\nWhat {plain(name)} already tells you ({plain(lesson.metric, 60)})")
         for line in render(lesson):
-            print(f"- {line}")
+            print(line if line.startswith(" ") else f"- {line}")
 
 
 def _say_one(one: Taken) -> None:
@@ -141,12 +155,38 @@ def _say_one(one: Taken) -> None:
     print(f"{name}: {one.new} new rows taken in, {one.known} known already, {len(one.refused)} refused")
     if not one.rows:
         hint(f"{name} holds no row: a row has a commit, a number, a status or a description")
-    elif one.is_unranked:
-        hint(f"{name} tells of {plain(one.metric)}: its values are remembered, not ranked")
+    for metric, values in one.unranked.items():
+        hint(f"{name}: values of {plain(metric, 60)} are remembered, not ranked: {values} of {len(one.rows)} rows")
+    if one.no_number:
+        hint(f"{name}: {one.no_number} of the new rows had no usable number and count as crashed")
+    if one.taken_back:
+        hint(f"{name}: {one.taken_back} values that were ranked before are ranked no longer")
     for refused in one.refused[:_SHOWN]:
         hint(f"refused: line {refused.line}: {plain(refused.why)}: {plain(refused.text, 80)}")
     if len(one.refused) > _SHOWN:
         hint(f"refused: and {len(one.refused) - _SHOWN} more; --json lists them all")
+
+
+def _warn(taken: Sequence[Taken], told: Sequence[Told], settings: Settings) -> None:
+    """Say on stderr where values may have been made under other conditions than those they are ranked with."""
+    from nightlab.report.text import plain
+
+    asked = "if it was made on another machine, budget or data, import it again with --elsewhere"
+    sign = settings.metric.direction.sign
+    for one in taken:
+        if one.best is not None and one.stood is not None and sign * (one.stood - one.best) > 0:
+            better = f"{one.best:g} is better than {one.stood:g}, the best that was on record"
+            hint(f"note: {plain(one.name)}: {better}: {asked}")
+    noise = {name: lesson.noise.sd for name, lesson in told if lesson.noise is not None}
+    begun = [one for one in taken if one.first is not None]
+    for one in begun[1:]:
+        first, here = begun[0], one.first or 0.0
+        there = first.first or 0.0
+        known = [noise[name] for name in (first.name, one.name) if name in noise]
+        bar = FAR_NOISE * max(known) if known else FAR * max(abs(there), abs(here))
+        if abs(here - there) > bar and (one.new or first.new):
+            begin = f"begins at {here:g}, far from {there:g} of {plain(first.name)}"
+            hint(f"note: {plain(one.name)} {begin}: {asked}")
 
 
 # --- export -----------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def read_crash(said: str, log_name: str) -> Left:
     text = _end_of(log)
     lines = [line for raw in re.split(r"[\r\n]+", text or "") if (line := one_line(raw, _LINE))]
     if text is None:
-        why = f"its log {log_name} does not exist" if log_name else "no log of it was given"
+        why = f"its log {log_name} is no file that exists" if log_name else "no log of it was given"
         crash, source = _crash(f"The run crashed, and {why}.", ()), "missing-log"
     else:
         # With or without a traceback before it, the last line says what went wrong.

@@ -259,8 +259,12 @@ def _repair(settings: Settings) -> None:
     done = repair(settings, time.time())
     if done.aside is not None:
         print(f"the damaged database lies in {done.aside} now", file=sys.stderr)
-    if done.unsure:
-        print(f"note: {done.unsure} events could not be checked, what came before them being lost", file=sys.stderr)
+    if done.journal is not None:
+        print(f"the journal told something else than the database; it lies in {done.journal} now", file=sys.stderr)
+    if done.log.left_out:
+        print(f"note: {done.log.left_out} events do not fit what is on record and were left out", file=sys.stderr)
+    if done.log.unsure:
+        print(f"note: {done.log.unsure} events could not be checked, what came before them being lost", file=sys.stderr)
     if done.runs:
         print(f"note: {done.runs} runs were made anew from their directories", file=sys.stderr)
     if done.endings:
@@ -281,7 +285,32 @@ def _check_memory(lab: Path) -> str:
         found = verify(ledger)
     if not found.is_sound:
         raise LedgerError(found.problem, hint=found.hint)
-    return f"{found.events} events, every one fits its predecessor"
+    return f"{found.events} events, every one fits its predecessor{f'; {found.note}' if found.note else ''}"
+
+
+def _check_mirrors(lab: Path) -> str:
+    from nightlab.ledger import Ledger
+    from nightlab.memory import is_lost
+    from nightlab.mirroring import compare
+
+    settings = settings_of(lab)
+    if is_lost(settings):
+        raise LedgerError("nothing to compare them with: the database is lost", hint="`nightlab doctor --repair`")
+    with Ledger.read(settings.database) as ledger:
+        found = compare(ledger, settings, time.time())
+    open_ends = {
+        **{f"row(s) that others wrote into {name} are not taken in yet": count for name, count in found.rows.items()},
+        "line(s) are no rows": found.refused,
+        "line(s) are still to be written": found.lacking,
+    }
+    said = [f"{count} {what}" for what, count in open_ends.items() if count]
+    if found.wrong:
+        raise LedgerError("; ".join([*found.wrong, *said]), hint="`nightlab doctor --repair` writes them as they were")
+    if not found.are_there:
+        return "none are there yet"
+    if said:
+        return f"{'; '.join(said)}: the next command that writes does it, or `nightlab doctor --repair`"
+    return "they say what the ledger says"
 
 
 def _check_settings(lab: Path) -> str:
@@ -333,6 +362,7 @@ def _path() -> str:
 _CHECKS = {
     "settings": _check_settings,
     "memory": _check_memory,  # before the others, which make a lost one anew
+    "mirrors": _check_mirrors,
     "tree": _check_tree,
     "knobs": _check_knobs,
     "command": _check_command,

@@ -103,8 +103,10 @@ def _handle(args: argparse.Namespace) -> int:
         done = repair(settings_of(args.lab), time.time())
     except NightlabError:  # a night is under way, or the disk refuses: what was met first is what is told
         raise damage from None
+    lost = f", {done.log.left_out} could not be saved" if done.log.left_out else ""
+    unsure = f", {done.log.unsure} could not be checked" if done.log.unsure else ""
     where = f"; the damaged file lies in {done.aside}" if done.aside is not None else ""
-    _complain(f"{damage.args[0]}", f"it was made anew ({done.events} events){where}", "note")
+    _complain(f"{damage.args[0]}", f"it was made anew ({done.events} events{lost}{unsure}){where}", "note")
     return handler(args)
 
 

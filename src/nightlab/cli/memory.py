@@ -19,6 +19,7 @@ from nightlab.cli.handwritten import one_line
 from nightlab.cli.views import add_report, hours, write_reports
 from nightlab.errors import LedgerDamagedError, LedgerError
 from nightlab.ledger import surface
+from nightlab.ledger.cells import NO_NUMBER
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.ledger.records import STATUSES
 from nightlab.search.novelty import Category, Guard, Mode, Policy, Words
@@ -238,6 +239,8 @@ def say_unseen(unseen: Unseen) -> None:
     """Tell on stderr what others had written into the mirrors."""
     if unseen.rows:
         print(f"note: {len(unseen.rows)} row(s) that others wrote are on record now too", file=sys.stderr)
+    if odd := sum(row.crash is not None and row.crash.signature == NO_NUMBER for row in unseen.rows):
+        print(f"note: {odd} of them had no usable number and count as crashed", file=sys.stderr)
     for name, count in Counter(name for name, _ in unseen.refused).items():
         print(f"note: {count} line(s) of {name} are no rows; they are kept in {name}.refused", file=sys.stderr)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from nightlab.config import Settings
-    from nightlab.history import History
+    from nightlab.history import History, RunState
     from nightlab.ledger.records import Record, Told
     from nightlab.report.nouns import LabSummary
     from nightlab.types import Experiment
@@ -105,7 +105,7 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """The same command under both doors."""
     report = _parser(commands, "report", "write the morning report", _REPORT)
     report.add_argument("--since-hours", type=hours, default=SINCE_HOURS, metavar="H", help="length of the night (16)")
-    report.add_argument("--format", choices=("md", "html"), default="md", help="markdown, or one HTML page")
+    report.add_argument("--format", choices=("md", "html"), help="markdown (default), or one HTML page")
     report.add_argument("--figures", action="store_true", help="draw the progress chart beside it")
     report.add_argument("--output", default="", metavar="PATH", help="write this one file only")
     report.add_argument("--json", action="store_true", help="print what it says as a JSON object, write nothing")
@@ -180,15 +180,17 @@ def cmd_show(args: argparse.Namespace) -> int:
     try:
         state, asked = look_up(history, args.name)
     except NotFoundError:
-        if (record := _told_elsewhere(settings, args.name)) is None:
+        if (record := _recorded(settings, args.name)) is None:
             raise
-        return _show_record(record, args)
+        if record.experiment is None:
+            return _show_record(record, args)
+        state, asked = look_up(history, record.run)
     sheet = dossier(history, settings, state, asked)
     if args.json:
         print_json(sheet)
         return 0
     run = asked or (state.runs[-1] if state.runs else None)
-    log = _read_log(settings, run.run.id) if run else None
+    log = _read_log(settings, run) if run else None
     if args.log:
         if run is None or log is None:
             where = f"run {run.run.id}" if run else f"experiment {state.experiment.id}"
@@ -201,11 +203,16 @@ def cmd_show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _told_elsewhere(settings: Settings, name: str) -> Record | None:
-    """The run of another ledger whose name begins like that, if there is exactly one."""
+def _recorded(settings: Settings, name: str) -> Record | None:
+    """The record that a name means where the loop's own history does not know it; None if none, or several.
+
+    It is `champion` in a lab without a night, the beginning of a run's name, or a commit.
+    """
     from nightlab.mirroring import reading
 
     with reading(settings, time.time()) as ledger:
+        if name.strip().lower() == "champion":
+            return ledger.records.champion(settings.metric.direction.sign)
         found = ledger.records.beginning(name) if len(name) >= SHORTEST else []
     return found[0] if len(found) == 1 else None
 
@@ -246,7 +253,8 @@ def cmd_report(args: argparse.Namespace) -> int:
     if args.json:
         _report_json(settings, args)
         return 0
-    for path in write_reports(settings, args.since_hours, output=args.output, form=args.format, figures=args.figures):
+    form = args.format or ("html" if Path(args.output).suffix.lower() in (".html", ".htm") else "md")
+    for path in write_reports(settings, args.since_hours, output=args.output, form=form, figures=args.figures):
         print(f"Wrote report to {path}")
     return 0
 
@@ -412,12 +420,12 @@ def _patch_by_git(settings: Settings, before: str, after: str) -> str:
     return patch(sides[0], sides[1])
 
 
-def _read_log(settings: Settings, run: str) -> str | None:
+def _read_log(settings: Settings, run: RunState) -> str | None:
+    from nightlab.report.dossier import places
     from nightlab.runner.files import read_small
-    from nightlab.runner.order import RunFiles
 
     try:
-        data = read_small(RunFiles(settings.runs / run).log, _LOG_LIMIT)
+        data = read_small(places(settings, run.run.id, by_hand=run.logged is not None)[1], _LOG_LIMIT)
     except ValueError as exc:
         return f"[nightlab: {exc}]"
     return None if data is None else data.decode("utf-8", "replace")

@@ -22,13 +22,14 @@ from nightlab.ledger.records import CRASH, HAND, SHORT, Record
 from nightlab.ledger.surface import Detail, ExperimentRow
 from nightlab.ledger.tables import moment_of
 from nightlab.memory import Question, crowned, guard, learn, lexicon_of, open_ledger, packet, reference
-from nightlab.mirroring import Unseen, bring_up, take_in, write_packet
+from nightlab.mirroring import Unseen, bring_up, write_packet
 from nightlab.runner import machine
 from nightlab.runner.workspace import lab_environment, pinned
 from nightlab.search.changes import changes_between
 from nightlab.search.novelty import Guard, Words
 from nightlab.search.source import patch
 from nightlab.sources import Sources, text_of
+from nightlab.takeover import take_in_dated
 from nightlab.types import (
     Crashed,
     Ended,
@@ -110,7 +111,7 @@ def write_down(settings: Settings, written: Written, *, archive: bool, now: floa
         left = read_result(settings.metric, written.summary, written.log)
     git.ignore(IGNORED)
     with mirrors.locked(), open_ledger(settings) as ledger:
-        unseen = take_in(ledger, settings, now)
+        unseen = take_in_dated(ledger, settings, now)
         while True:
             experiment = _experiment(git, settings, tree, written, ledger)
             run = _name(ledger, mirrors, now, tree.head)
@@ -155,8 +156,7 @@ def _entry(
         ),
         mode=written.mode,
         threshold=written.threshold,
-        source=record.source_hash,
-        changes=experiment.changes,
+        source=record.source_hash,  # and not its changes: what its author says of a run goes before what a diff shows
     )
     told = guard(ledger.records, question, settings, lexicon_of(settings, ledger))
     champion = crowned(prior, record, sign)

@@ -14,8 +14,10 @@ from nightlab.types import Decision, Direction
 
 CLOSE = 0.0015  # units of the metric: a loss to the champion up to here may be noise (contract, 1.6; val_bpb)
 CLOSE_SLACK = 1e-9  # so that a difference of two printed decimals equal to CLOSE counts as close (contract, Part 4)
-_MEMORY = re.compile(r"\b(?:oom|out of memory|vram|memory|\w*OutOfMemory\w*|MemoryError)\b", re.IGNORECASE)
-"""Whole words ("boom" is none), and the names that Python and torch give to the error."""
+_MEMORY = re.compile(
+    r"(?<![a-z0-9-])(?:oom|out[ _]of[ _]memory|vram|memory|\w*OutOfMemory\w*|MemoryError)(?![a-z0-9])", re.IGNORECASE
+)
+"""Whole words ("boom" and "in-memory" are none), and the names that CUDA, Python and torch give to the error."""
 
 
 class NextAction(StrEnum):

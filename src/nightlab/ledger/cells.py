@@ -11,6 +11,7 @@ from functools import lru_cache
 
 TEXT = 4_000  # characters of a description, as of one that is written down by hand
 NAME = 64  # characters of a column's name, a tag, a commit
+NO_NUMBER = "no usable number"  # signature of a row that counts as a crash for that and not by its own word
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 _CONTROLS = re.compile(

@@ -22,6 +22,7 @@ from nightlab.types import (
     Proposed,
     RunId,
     Started,
+    Unranked,
     Usage,
 )
 
@@ -35,6 +36,7 @@ KINDS: dict[str, type[Event]] = {
     "night_ended": NightEnded,
     "logged": Logged,
     "imported": Imported,
+    "unranked": Unranked,
     "noted": Noted,
 }
 _T = TypeVar("_T")

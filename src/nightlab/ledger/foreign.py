@@ -21,6 +21,7 @@ from nightlab.config import KNOWN_BOUNDS, MetricSettings
 from nightlab.ledger.cells import (
     NAME,
     NO_COMMIT,
+    NO_NUMBER,
     NO_VALUE,
     NUMBER,
     TEXT,
@@ -54,6 +55,7 @@ class Foreign:
     origin: str
     digest: str
     status: str
+    said: str  # the same by the row's own word, which a number that cannot be believed does not change
     at: float | None  # None where the row does not say
     branch: str = ""
     commit: str = ""
@@ -65,6 +67,7 @@ class Foreign:
     notes: str = ""
     mode: str = ""
     metrics: Metrics | None = None
+    metric: str = ""  # what its value is called there
     crash: Crashed | None = None
     error_source: str = ""
     read: Mapping[str, str] = field(default_factory=dict)
@@ -193,9 +196,10 @@ class _Story:
         if why := _useless(line, said, word, value, description, commit):
             return Refused(line=line.number, text=clean(line.text, SHOWN), why=why)
         says_kept = tuple(line.cells) in self._says_kept if line.is_table else self._lines_say_kept
-        status = self._status(word, value, believed, says_kept=says_kept)
+        is_untold = value is None and _is_untold(line, said)
+        status = KEEP if is_untold else self._status(word, value, believed, says_kept=says_kept)
         metrics = _metrics(line, value) if status != CRASH and value is not None else None
-        crash = _crash(line, said, word, believed.name) if metrics is None else None
+        crash = _crash(line, said, word, believed.name) if metrics is None and not is_untold else None
         at = _moment(line)
         row = Foreign(
             line=line.number,
@@ -203,6 +207,7 @@ class _Story:
             origin=self._name,
             digest=digest,
             status=status,
+            said=status if value is not None else _by_word(word, says_kept=says_kept),
             at=at,
             branch=line.said(Role.BRANCH, NAME * 4),
             commit=commit,
@@ -214,6 +219,7 @@ class _Story:
             notes=line.said(Role.NOTES) if line.said(Role.NOTES) not in NO_VALUE else "",
             mode=_inside(line, "novelty_guard", "mode", NAME) or line.said(Role.MODE, NAME),
             metrics=metrics,
+            metric=line.roles.get(Role.METRIC, ""),
             crash=crash,
             error_source=_error_source(line) if crash else "",
             read=_read(line, taken=metrics is not None, at=at),
@@ -309,6 +315,19 @@ def _useless(line: Line, said: str, word: Word | None, value: float | None, desc
     if not description and not (commit and word is Word.FAILED):
         return "it has neither a usable number nor a description"
     return "" if word is not None else "it has neither a usable number nor a status"
+
+
+def _is_untold(line: Line, said: str) -> bool:
+    """Whether a ledger of ours says that something was kept and not with which value: so are commits of a branch."""
+    is_ours = line.ours is not None or Role.RANKED in line.roles
+    return is_ours and said == KEEP and line.cell(Role.METRIC) in ("", None) and line.cell(Role.ERROR) in ("", None)
+
+
+def _by_word(word: Word | None, *, says_kept: bool) -> str:
+    """What became of a row without a usable number, by its own word."""
+    if word is Word.KEPT or (word is Word.ENDED and says_kept):
+        return KEEP
+    return DISCARD if word is Word.DROPPED else CRASH
 
 
 def _is_ranked(line: Line) -> bool:
@@ -446,9 +465,9 @@ def _crash(line: Line, said: str, word: Word | None, metric: str) -> Crashed:
         number = line.said(Role.METRIC, NAME)
         says = f"the row says {said or 'nothing of its status'}"
         told = f"{says} with {metric} {number}: no usable number" if number else f"{says} and gives no {metric}"
-        return Crashed(summary=told, signature="no usable number", tail=tail)
+        return Crashed(summary=told, signature=NO_NUMBER, tail=tail)
     if again := _OWN_WORDS.fullmatch(summary):  # of a ledger of ours, which had read it elsewhere
-        return Crashed(summary=summary, signature="no usable number" if again[1] else "", tail=tail)
+        return Crashed(summary=summary, signature=NO_NUMBER if again[1] else "", tail=tail)
     told = summary or f"the row says {said} and not why"
     return Crashed(summary=told, signature=_signature(said, summary, tail, _description(line)), tail=tail)
 
@@ -474,13 +493,18 @@ def _error_source(line: Line) -> str:
     return clean(source, NAME) if isinstance(source, str) else ""
 
 
+_OWN_NAME = re.compile(r"(?=[^A-Za-z]*[A-Za-z])[0-9A-Za-z][\w.-]{0,63}", re.ASCII)
 _RUN_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9A-Za-z][\w.-]{0,63}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 
 
 def _run_name(line: Line, at: float | None, commit: str) -> str:
-    """The row's own name for its run if it has our shape, else one of its moment and commit; "" if one is missing."""
-    if _RUN_NAME.fullmatch(own := line.said(Role.RUN, 4 * NAME)):
+    """The row's own name for its run, else one of its moment and commit; "" if one is missing.
+
+    In ledgers of ours a name is a name; elsewhere only what has our shape is: others call runs 1, 2, 3 in every file.
+    """
+    own = line.said(Role.RUN, 4 * NAME)
+    if (_RUN_NAME if line.ours is None else _OWN_NAME).fullmatch(own):
         return own
     if at is None or not _HEX.fullmatch(commit.lower()):
         return ""

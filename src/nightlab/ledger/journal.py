@@ -1,8 +1,8 @@
 """The events once more, as text: what the ledger is rebuilt from if its file is lost or damaged.
 
 One line an event, appended after the event is on disk in the database. A writer that was killed in between leaves a
-gap, which the next writer fills: it goes on from the last line that it finds. Lines may be there twice; their place
-in the log tells.
+gap, which the next writer fills: it goes on from the last line that it finds. Lines may be there twice, and one that
+a killed writer left may be torn; their place in the log tells.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
+from nightlab.ledger import mirrors
 
 _LAST = 1 << 16  # bytes from the end in which the last line is looked for first
 
@@ -84,12 +86,35 @@ def _text(x: Line) -> bytes:
     return msgspec.json.encode(_Stored(x.seq, x.at, x.kind, x.key, msgspec.Raw(x.body), digest)) + b"\n"
 
 
+def write_anew(path: Path, lines: Iterable[Line]) -> None:
+    """Put exactly these lines in the place of what is there; whoever reads meanwhile sees the old or the new.
+
+    Raises:
+        LedgerError: the disk refuses; the old journal stands.
+    """
+    mirrors.replace(path, b"".join(map(_text, lines)))
+
+
 def read(path: Path) -> Iterator[Line]:
     """Every line that can be read, as they stand there."""
-    with suppress(OSError), path.open("rb") as file:  # one that cannot be read tells as much as none
-        for raw in file:
-            if (found := _line(raw)) is not None:
-                yield found
+    return (row.line for row in rows(path) if row.line is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the file, whatever it is."""
+
+    place: int  # in the file, from 1
+    line: Line | None  # None: it cannot be read
+    is_ended: bool  # a writer that was killed in the midst of a line leaves it without its end
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """Every line of the file but empty ones; of a file that cannot be read none, as if it were not there."""
+    with suppress(OSError), path.open("rb") as file:
+        for place, raw in enumerate(file, 1):
+            if raw.strip():
+                yield Row(place=place, line=_line(raw), is_ended=raw.endswith(b"\n"))
 
 
 def _line(raw: bytes) -> Line | None:

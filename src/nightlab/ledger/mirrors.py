@@ -18,6 +18,8 @@ import msgspec
 from nightlab.errors import LedgerError
 from nightlab.types import RunId
 
+COPIED_LOG = "run.log"  # in the directory of a run that was written down by hand
+
 
 @dataclass(frozen=True, slots=True)
 class Mirrors:

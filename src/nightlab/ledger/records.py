@@ -142,9 +142,12 @@ class Records:
         return found[0] if found else None
 
     def beginning(self, name: str) -> list[Record]:
-        """Records of runs whose name begins like that, the exact one alone if there is one; two at most."""
+        """Records of runs whose name or commit begins like that, the exact one alone if there is one; two at most."""
         exact = self.get(name)
-        return [exact] if exact else self._select("WHERE substr(r.run, 1, ?) = ? LIMIT 2", len(name), name)
+        if exact is not None:
+            return [exact]
+        of_commit = "(r.commit_id <> '' AND r.commit_id = substr(?2, 1, length(r.commit_id)))"
+        return self._select(f"WHERE substr(r.run, 1, ?1) = ?2 OR {of_commit} LIMIT 2", len(name), name)
 
     def recent(self, count: int) -> list[Record]:
         """The newest ones, the newest first."""
@@ -227,6 +230,17 @@ class Records:
         )
         return [(signature, times, run) for signature, times, run, _ in rows]
 
+    def families_since(self, sign: int, start: float, count: int) -> list[tuple[str, int, int, int, float | None]]:
+        """What came of each named family by somebody's word: runs, kept, crashed, best value; the most tried first."""
+        best = "MIN" if sign > 0 else "MAX"
+        return self._db.execute(
+            "SELECT i.family, COUNT(*), SUM(r.status = 'keep'), SUM(r.status = 'crash'),"  # noqa: S608
+            f" {best}(CASE WHEN r.ranked THEN r.value END) FROM _record r JOIN _idea i ON i.id = r.idea"
+            " WHERE r.at >= ? AND i.family <> '' AND r.origin <> ?"
+            " GROUP BY i.family ORDER BY 2 DESC, MIN(r.seq) LIMIT ?",
+            (start, LAB, count),
+        ).fetchall()
+
     # --- standing -------------------------------------------------------------------------------------------
 
     def champion(self, sign: int, *, before: int | None = None, until: float | None = None) -> Record | None:
@@ -258,7 +272,8 @@ class Records:
         best = "MIN" if sign > 0 else "MAX"
         rows = self._db.execute(
             f"SELECT r.lineage, COUNT(*), COUNT(DISTINCT r.commit_id), SUM(r.status = '{KEEP}') FROM _record r"  # noqa: S608
-            f" WHERE {_VALID} GROUP BY r.lineage ORDER BY ? * {best}(r.value), COUNT(*) DESC, MIN(r.seq) LIMIT ?",
+            f" WHERE {_VALID} AND r.commit_id <> '' GROUP BY r.lineage"
+            f" ORDER BY ? * {best}(r.value), COUNT(*) DESC, MIN(r.seq) LIMIT ?",
             (sign, count),
         ).fetchall()
         found = []

@@ -8,6 +8,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab.errors import LedgerDamagedError, LedgerError, LedgerUnreadableError
@@ -135,16 +136,22 @@ def past(path: Path, index: TextIndex | None, *, durable: bool) -> Iterator[Past
         yield Past(ledger, moments)
 
 
-def restore(target: Past, lines: Iterable[Line], note: str = "") -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What became of the lines that a ledger was made anew from."""
+
+    left_out: int  # events that are not on record: their lines did not fit, or what they are about is lost
+    unsure: int  # events that are on record and could not be checked, what came before them being lost
+
+
+def restore(target: Past, lines: Iterable[Line], note: str = "") -> Restored:
     """Record events in their order and with their moments.
 
     An event is checked by the digest that covers it and its predecessor, or by the one that covers its successor; one
     that was changed is left out. Where two logs have grown from one, what both tell is recorded. What is about
     something that is lost cannot be recorded.
-
-    Returns:
-        How many events could not be checked, their predecessor being lost.
     """
+    lines = list(lines)
     told: dict[tuple[float, str, bytes], Told] = {}  # each once, also where it stands in two chains
     unsure, places = 0, {0}
     for line, is_sure in _chosen(lines):
@@ -154,11 +161,12 @@ def restore(target: Past, lines: Iterable[Line], note: str = "") -> int:
             unsure += not is_sure
             places.add(line.seq)
     is_whole = max(places) + 1 == len(places)
-    target.record(list(told.values()) if is_whole else _untorn(list(told.values())))
+    recorded = target.record(list(told.values()) if is_whole else _untorn(list(told.values())))
     if note and told:
         latest = max(at for at, _ in told.values())
         target.record([(latest, Noted(topic="rebuilt", text=f"{note}: {target.ledger.seq} events"))])
-    return unsure
+    left_out = len({(line.at, line.kind, line.body) for line in lines}) - recorded
+    return Restored(left_out=left_out, unsure=unsure)
 
 
 def _untorn(told: Sequence[Told]) -> list[Told]:

@@ -344,8 +344,8 @@ def packet_markdown(packet: PacketRow) -> str:
         "## Context",
         "",
         f"- Novelty classification: {novelty.classification}",
-        f"- Mode: {novelty.mode}",
-        f"- Policy decision: {novelty.policy_decision}",
+        f"- Mode: {novelty.mode or '-'}",
+        f"- Policy decision: {novelty.policy_decision or '-'}",
         f"- Delta to prior champion: {signed(comparison.delta_to_prior_champion)}",
         f"- Delta to current champion: {signed(comparison.delta_to_current_champion)}",
     ]

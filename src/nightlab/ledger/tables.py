@@ -41,6 +41,7 @@ from nightlab.types import (
     Run,
     RunId,
     Started,
+    Unranked,
     Verdict,
     is_infrastructure,
 )
@@ -85,6 +86,8 @@ class Tables:
             self._log(event)
         elif isinstance(event, Imported):
             self._import(event, seq)
+        elif isinstance(event, Unranked):
+            self._db.executemany("UPDATE _record SET ranked = 0 WHERE run = ?", ((run,) for run in event.runs))
         elif isinstance(event, Judged):
             self._judge(event.verdict, seq)
         elif isinstance(event, NightBegan):
@@ -241,8 +244,8 @@ class Tables:
 
     def _import(self, row: Imported, seq: int) -> None:
         self._record(
-            seq=seq, run=row.run, at=row.at, origin=IMPORT, experiment=None, source=row.source_hash, commit=row.commit,
-            parent=row.parent_commit, branch=row.branch, status=row.status,
+            seq=seq, run=row.run, at=row.at, origin=HAND if row.raw else IMPORT, experiment=None,
+            source=row.source_hash, commit=row.commit, parent=row.parent_commit, branch=row.branch, status=row.status,
             value=row.metrics.primary if row.metrics else None,
             memory=row.metrics.memory_mb if row.metrics else None, ranked=row.ranked,
             crash=row.crash.summary if row.crash else "", signature=row.crash.signature if row.crash else "",
@@ -395,7 +398,7 @@ def moment_of(run: str) -> float | None:
 _EXPERIMENTS = "SELECT id, number, proposed_at, judged_seq, night, root, body FROM _experiment"
 _OWN_EXPERIMENTS = (
     _EXPERIMENTS + " WHERE emitter <> 'log' OR parent IS NOT NULL UNION " + _EXPERIMENTS + " WHERE id IN"  # noqa: S608
-    " (SELECT baseline FROM _night UNION SELECT experiment FROM _run WHERE logged IS NULL)"
+    " (SELECT baseline FROM _night UNION SELECT experiment FROM _run WHERE logged IS NULL AND purpose <> 'verify')"
 )
 """All but those that were only logged by hand."""
 
@@ -475,8 +478,12 @@ def _load_runs(
             state.outcome, state.usage = ending.outcome, ending.usage
         if logged is not None:
             state.logged = codec.stored(logged, Logged)
+        experiment = history.experiments.get(run.experiment)
+        if experiment is None:  # left out: somebody's own, which was only looked at once more
+            history.running.pop(run.id, None)
+            continue
         history.runs[RunId(run.id)] = state
-        history.experiments[run.experiment].runs.append(state)
+        experiment.runs.append(state)
 
 
 def ending_of(body: bytes) -> Ended:

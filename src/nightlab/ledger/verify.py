@@ -1,4 +1,4 @@
-"""Whether the log is what was recorded: the chain of digests, and the tables against the events."""
+"""Whether the log is what was recorded: the chain of digests, and tables and journal against the events."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from nightlab.errors import LedgerDamagedError, LedgerError
 from nightlab.history import History
 from nightlab.ledger import codec, journal, schema
-from nightlab.ledger.journal import Line
+from nightlab.ledger.journal import Line, Row
 from nightlab.ledger.store import Ledger, chain
 from nightlab.ledger.tables import Tables
 from nightlab.types import Recorded
 
 _BACKUP = "`nightlab doctor --repair` puts back what the journal beside the ledger still tells"
 _REPAIR = "`nightlab doctor --repair` makes the tables anew from the events"
+_ANEW = "`nightlab doctor --repair` writes the journal anew from the database"
+_REST = "`nightlab doctor --repair` makes the ledger anew from what fits, and says what it had to leave out"
 # What the tables say, by place in the log. Left out is what is worked out anew now and then: lineages, groups, indexes.
 _TOLD = {
     "experiment": "SELECT id, number, proposed_at, source_hash, commit_id, parent, parent_commit, root, night, emitter,"
@@ -42,6 +45,7 @@ class Verified:
     head: str  # digest of the last event that fits, hexadecimal; it covers all before it
     problem: str = ""  # the first thing that does not fit
     hint: str = ""  # what to do about it
+    note: str = ""  # what is no fault, and good to know
 
     @property
     def is_sound(self) -> bool:
@@ -49,7 +53,7 @@ class Verified:
 
 
 def verify(ledger: Ledger, head: str = "") -> Verified:
-    """Walk the chain from its beginning, then hold the tables against what the events say.
+    """Walk the chain from its beginning, then hold the tables and the journal against what the events say.
 
     Args:
         ledger: to be verified.
@@ -61,12 +65,14 @@ def verify(ledger: Ledger, head: str = "") -> Verified:
     if not ledger.is_sound():
         raise LedgerDamagedError(f"{ledger.path} has damaged pages", hint="`nightlab doctor --repair` rebuilds it")
     last = journal.last(journal.path_of(ledger.path))  # first: others may append while we read
+    beside = Beside(journal.path_of(ledger.path))
     before, count, met = b"", 0, not head
     with closing(_Told()) as told:
         for line in ledger.lines():
             problem = _misfit(line, count, before) or told.take(line)
             if problem:
                 return Verified(events=count, head=before.hex(), problem=f"{_name(line)} {problem}", hint=_BACKUP)
+            beside.compare(line)
             before, count = line.digest, line.seq
             met = met or before.hex().startswith(head.lower())
         problem, hint = "", ""
@@ -76,7 +82,81 @@ def verify(ledger: Ledger, head: str = "") -> Verified:
             problem, hint = f"the journal beside the ledger tells of {_name(last)}, which the ledger lacks", _BACKUP
         elif wrong := told.differs(ledger):
             problem, hint = wrong, _REPAIR
-    return Verified(events=count, head=before.hex(), problem=problem, hint=hint)
+        elif beside.problem:
+            problem, hint = beside.problem, _ANEW
+    note = ""
+    if not problem and beside.last < count:
+        reach = f"goes to event {beside.last} of {count}" if beside.last else "is not there"
+        note = f"the journal beside the ledger {reach}; the next event that is recorded brings the rest"
+    return Verified(events=count, head=before.hex(), problem=problem, hint=hint, note=note)
+
+
+def verify_journal(path: Path, head: str = "") -> Verified:
+    """Walk the chain over a journal whose database is lost, line by line as it lies there.
+
+    Lines that are there twice, and what killed writers left of one that was written again, are no fault.
+
+    Args:
+        path: of the journal.
+        head: as of `verify`.
+    """
+    before, count, met, problem = b"", 0, not head, ""
+    known: dict[int, int] = {}
+    unreadable: Row | None = None  # since the last line that fits
+    with closing(_Told()) as told:
+        for row in journal.rows(path):
+            if (line := row.line) is None:
+                unreadable = unreadable or row
+            elif known.get(line.seq) == hash(line):
+                continue
+            elif line.seq in known:
+                problem = f"{_name(line)} in line {row.place} of the journal is told otherwise than before"
+            elif unreadable is not None and line.seq != count + 1:
+                break
+            elif misfit := _misfit(line, count, before) or told.take(line):
+                problem = f"{_name(line)} in line {row.place} of the journal {misfit}"
+            else:
+                known[line.seq], unreadable = hash(line), None
+                before, count = line.digest, line.seq
+                met = met or before.hex().startswith(head.lower())
+            if problem:
+                return Verified(events=count, head=before.hex(), problem=problem, hint=_REST)
+        else:
+            if unreadable is not None and not unreadable.is_ended:
+                unreadable = None  # the last one, of a writer that was killed
+    if unreadable is not None:
+        problem = f"line {unreadable.place} of the journal cannot be read"
+    elif not met:
+        problem = f"the head {head} is no part of the journal: what came before it was rewritten, or is gone"
+    return Verified(events=count, head=before.hex(), problem=problem, hint=_REST if problem else "")
+
+
+class Beside:
+    """The journal beside a ledger, held against the ledger's events; made before these are read."""
+
+    def __init__(self, path: Path) -> None:
+        self._told: dict[int, set[int]] = {}  # what is told of each place; a number a line, for there are many
+        for line in journal.read(path):
+            self._told.setdefault(line.seq, set()).add(hash(line))
+        self.last = max(self._told, default=0)
+        self._wrong = ""
+
+    def compare(self, line: Line) -> None:
+        """Hold an event against what the journal tells of its place."""
+        told = self._told.pop(line.seq, None)
+        if self._wrong or told == {hash(line)}:
+            return
+        if told is not None:
+            self._wrong = f"the journal beside the ledger tells {_name(line)} otherwise than the ledger"
+        elif line.seq < self.last:
+            self._wrong = f"the journal beside the ledger lacks {_name(line)}, and has what came after it"
+
+    @property
+    def problem(self) -> str:
+        """The first thing that the journal tells otherwise, once all events were compared; "" if there is none."""
+        if self._wrong or not self._told:
+            return self._wrong
+        return f"the journal beside the ledger tells of an event {min(self._told)}, which the ledger lacks"
 
 
 def _name(line: Line) -> str:

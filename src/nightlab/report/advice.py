@@ -20,6 +20,8 @@ def advise(found: Findings) -> tuple[str, ...]:
 def _steps(found: Findings) -> Iterator[str]:
     lab = found.summary
     if lab.runs.total == 0:
+        if lab.champion is not None:
+            yield _prove(lab.champion)
         yield "Start a night: `nightlab run --runs 20`."
         return
     if lab.baseline is not None and lab.baseline.runs == 0 and not lab.runs.running:

@@ -103,7 +103,7 @@ class Boards:
                     (
                         role,
                         code(record.run),
-                        code(record.commit),
+                        _commit(record),
                         _six(record.value),
                         f"{delta:.6f}",
                         _gb(record),
@@ -119,7 +119,7 @@ class Boards:
             (
                 code(line.root),
                 code(line.best.run),
-                code(line.best.commit),
+                _commit(line.best),
                 _six(line.best.value),
                 str(line.runs),
                 str(line.commits),
@@ -151,7 +151,7 @@ class Boards:
             (
                 r.stamp.replace("T", " ").rstrip("Z"),
                 code(r.run),
-                code(r.commit),
+                _commit(r),
                 r.status,
                 _six(r.value),
                 _gb(r),
@@ -161,6 +161,10 @@ class Boards:
         ]
         header = ("time (UTC)", "run_id", "commit", "status", self._metric, "mem_gb", "description")
         return _table(header, rows, "nothing recorded yet")
+
+
+def _commit(record: Record) -> str:
+    return code(record.commit) if record.commit else "-"
 
 
 def _six(value: float | None) -> str:

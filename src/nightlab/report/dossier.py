@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from nightlab.config import Settings
 from nightlab.decide import describe_failure
 from nightlab.errors import NotFoundError
 from nightlab.history import ExperimentState, History, RunState
+from nightlab.ledger.mirrors import COPIED_LOG, Mirrors
 from nightlab.report.levels import Levels
 from nightlab.report.summary import outcome_of, status_of
 from nightlab.report.words import iso
 from nightlab.runner.order import RunFiles
-from nightlab.types import Lost, StoppedEarly, Verdict
+from nightlab.types import Lost, RunId, StoppedEarly, Verdict
 
 _SHORTEST = 3  # characters from which a prefix counts as a name
 
@@ -123,7 +125,7 @@ def dossier(history: History, settings: Settings, state: ExperimentState, asked:
 
 def _run(settings: Settings, state: RunState) -> RunSheet:
     metrics = getattr(state.outcome, "metrics", None)
-    files = RunFiles(settings.runs / state.run.id)
+    directory, log = places(settings, state.run.id, by_hand=state.logged is not None)
     return RunSheet(
         run=state.run.id,
         seed=state.run.seed,
@@ -141,9 +143,18 @@ def _run(settings: Settings, state: RunState) -> RunSheet:
         steps=metrics.steps if metrics else None,
         throughput=metrics.throughput if metrics else None,
         params_m=metrics.params_m if metrics else None,
-        directory=str(files.directory),
-        log=str(files.log),
+        directory=str(directory),
+        log=str(log),
     )
+
+
+def places(settings: Settings, run: str, *, by_hand: bool) -> tuple[Path, Path]:
+    """Where a run's files lie, and its log among them; one that was written down by hand left copies."""
+    if by_hand:
+        copies = Mirrors(settings.root).run(RunId(run))
+        return copies, copies / COPIED_LOG
+    files = RunFiles(settings.runs / run)
+    return files.directory, files.log
 
 
 def _why(state: RunState) -> str:

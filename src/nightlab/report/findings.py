@@ -13,7 +13,7 @@ from nightlab.ledger.records import Told
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import LabSummary
 from nightlab.report.summary import outcome_of, status_of, summarise
-from nightlab.types import Crashed, Decision, Lost, StoppedEarly, TimedOut, Voided
+from nightlab.types import Crashed, Decision, Lost, Purpose, StoppedEarly, TimedOut, Voided
 
 SHOWN = 5  # entries of a list that somebody skims
 
@@ -83,7 +83,7 @@ def find(
     start = now - 3600 * since_hours
     recent = [s for s in history.experiments.values() if (last_moment(s) or 0.0) >= start]
     ideas = [s for s in recent if status_of(history, s) not in ("baseline", "recorded")]
-    ended = [r for r in history.runs.values() if r.ended_at is not None]
+    ended = [r for r in history.runs.values() if r.ended_at is not None and r.run.purpose is not Purpose.VERIFY]
     return Findings(
         summary=summary,
         since_hours=since_hours,

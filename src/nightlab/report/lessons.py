@@ -16,6 +16,7 @@ from heapq import nlargest
 from itertools import pairwise
 from statistics import median
 
+from nightlab.ledger.cells import NO_NUMBER
 from nightlab.report.retell import render, steps
 from nightlab.report.taught import (
     MANY_CHANGES,
@@ -32,7 +33,7 @@ from nightlab.report.taught import (
     Repeats,
     Subject,
 )
-from nightlab.report.tries import CRASH, KEEP, Try, names_control, tries_of
+from nightlab.report.tries import CRASH, KEEP, Try, tries_of
 from nightlab.report.words import decimals
 from nightlab.search.novelty import Reading, Relation, likeness
 from nightlab.types import Direction, Imported
@@ -52,7 +53,6 @@ CANDIDATES = 12  # earlier ideas that one idea is compared with
 RAREST = 8  # of its words, by which they are found
 POSTINGS = 200  # of the ideas that share a word, the newest
 
-_NO_NUMBER = "no usable number"  # signature of a crash that its own ledger does not call one
 _ENDED = frozenset(f'"{word}"' for word in ("ok", "done", "success", "finished", "complete", "completed"))
 
 
@@ -67,15 +67,17 @@ def lessons(rows: Sequence[Imported], *, direction: Direction, metric: str) -> L
     tries = tries_of(rows, direction)
     noise, copies = _noise(tries, direction.sign)
     best, gains = _best(tries, noise, direction.sign), _gains(tries, noise)
-    subjects = _subjects(tries, _things)
+    told = [t for t in tries if not t.is_untold]
+    subjects = _subjects(told, _things)
     found = Lessons(
         metric=metric,
         direction=direction,
         rows=len(rows),
-        kept=sum(r.status == KEEP for r in rows),
-        discarded=sum(r.status not in (KEEP, CRASH) for r in rows),
+        kept=sum(t.row.status == KEEP for t in told),
+        discarded=sum(t.row.status not in (KEEP, CRASH) for t in told),
         crashed=sum(r.status == CRASH for r in rows),
-        no_number=sum(r.crash is not None and r.crash.signature == _NO_NUMBER for r in rows),
+        untold=len(tries) - len(told),
+        no_number=sum(r.crash is not None and r.crash.signature == NO_NUMBER for r in rows),
         other_metric=sum(r.metrics is not None for r in rows) - sum(t.value is not None for t in tries),
         told_by_order=_is_told_by_order(rows),
         nameless=sum(not (r.commit or r.source_hash) for r in rows),
@@ -85,7 +87,7 @@ def lessons(rows: Sequence[Imported], *, direction: Direction, metric: str) -> L
         gains=gains,
         changes=float(median([len(t.subjects) for t in tries if t.subjects] or [0])),
         subjects=tuple(subjects[:SHOWN]),
-        families=tuple(_subjects(tries, _families)[:SHOWN]),
+        families=tuple(_subjects(told, _families)[:SHOWN]),
         hopeless=tuple(s for s in subjects if s.tries >= HOPELESS and not s.kept)[:STEPS],
         missed=_missed(tries),
         in_best=_in_best(tries, direction.sign),
@@ -297,7 +299,7 @@ def _moved(one: Try, firsts: Mapping[str, Mapping[str, object]], knob: str) -> i
 
 
 def _failures(rows: Sequence[Imported]) -> tuple[Failure, ...]:
-    kinds = Counter(r.crash.signature for r in rows if r.crash is not None and r.crash.signature != _NO_NUMBER)
+    kinds = Counter(r.crash.signature for r in rows if r.crash is not None and r.crash.signature != NO_NUMBER)
     return tuple(Failure(what=what, runs=runs) for what, runs in kinds.most_common(STEPS))
 
 
@@ -308,12 +310,11 @@ def _repeats(tries: Sequence[Try]) -> Repeats:
     """Rows that repeat an idea which was not kept, or a configuration which had been run."""
     known, leaders, members, later = _Known(), dict[str, int](), defaultdict[int, list[Try]](list), 0
     for one in tries:
-        if not one.row.description or names_control(one.row.description):
+        if one.is_untold or (one.config is None and one.reading is None):
             continue
         key = one.same if one.config is not None else " ".join(one.row.description.lower().split())
         if key not in leaders:
-            has_config = one.config is not None
-            leaders[key] = one.number if has_config else known.place(one.row.description, one.number)
+            leaders[key] = known.place(one) if one.reading is not None else one.number
         earlier = tries[leaders[key] - 1]
         if earlier is not one and (one.config is not None or earlier.row.status != KEEP):
             members[earlier.number].append(one)
@@ -342,16 +343,17 @@ class _Known:
         self._readings: dict[int, Reading] = {}
         self._sharing: dict[str, list[int]] = defaultdict(list)
 
-    def place(self, description: str, number: int) -> int:
-        """The earlier idea that is the same; else `number`, under which the idea is known from now on."""
-        reading, terms = Reading.of(description), _terms(description)
+    def place(self, one: Try) -> int:
+        """The number of the earlier idea that is the same; else its own, under which it is known from now on."""
+        assert one.reading is not None
+        terms = _terms(one.row.description)
         for idea in self._near(terms):
-            if likeness(reading, self._readings[idea]).relation is Relation.SAME:
+            if likeness(one.reading, self._readings[idea]).relation is Relation.SAME:
                 return idea
-        self._readings[number] = reading
+        self._readings[one.number] = one.reading
         for word in terms:
-            self._sharing[word].append(number)
-        return number
+            self._sharing[word].append(one.number)
+        return one.number
 
     def _near(self, terms: Sequence[str]) -> list[int]:
         """Those that share the rarest words, the most telling first."""
@@ -371,7 +373,7 @@ def _terms(description: str) -> list[str]:
 
 def _plateau(tries: Sequence[Try]) -> Plateau:
     last = next((t for t in reversed(tries) if t.row.status == KEEP and t.value is not None), None)
-    rest = tries[last.number :] if last else tries
+    rest = [t for t in (tries[last.number :] if last else tries) if not t.is_untold]
     return Plateau(since=last.mark if last else None, runs=len(rest), seconds=_passed([last, *rest]) if last else None)
 
 

@@ -131,6 +131,7 @@ def render(
         ("In Short", _in_short(found, now, chart)),
         ("Kept", _parted(_kept(found), others.kept())),
         ("Not Proven Yet", [*_open(found), *others.near(boards.champion)]),
+        ("What Was Tried", others.tried()),
         ("What Did Not Help", _worse(found)),
         ("What Failed", [*_failures(found), *others.failures()]),
         ("What To Do Next", [f"- {step}" for step in advise(found)]),
@@ -179,7 +180,9 @@ def _verdict_of_the_night(lab: LabSummary) -> str:
         return "The baseline has given no result." if failed else "The baseline is running; nothing is known yet."
     if lab.night is None:
         what = f"{code(champion.name)} {markdown(champion.description, 80)}"
-        return f"Best so far by its author's word: {what}, {metric} {_level(champion)}. Provisional: one run, by hand."
+        return (
+            f"Best so far by its author's word: {what}, {metric} {_level(champion)}. Provisional: one run, not proven."
+        )
     if not lab.promotions:
         return _without_promotion(lab, f"{metric} {_level(champion)}")
     gain = champion.gain_on_fresh_seeds or champion.gain_in_search

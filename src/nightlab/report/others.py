@@ -46,10 +46,18 @@ class Others:
             if record.run != champion.run
         ]
 
+    def tried(self) -> list[str]:
+        """What came of each family of ideas."""
+        return [
+            f"- {code(family, 60)}: {count(tries, 'run')}, {kept} kept, {crashed} crashed"
+            + ("" if best is None else f", best {self._metric} {best:.6f}")
+            for family, tries, kept, crashed, best in self._records.families_since(self._sign, self._start, SHOWN)
+        ]
+
     def failures(self) -> list[str]:
         """What went wrong most."""
         return [
-            f"- {count(times, 'run')} by hand: {code(signature, 160)} (the latest: {code(run)})"
+            f"- {count(times, 'run')} by their author's word: {code(signature, 160)} (the latest: {code(run)})"
             for signature, times, run in self._records.signatures_since(self._start, SHOWN)
         ]
 

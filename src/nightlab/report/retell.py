@@ -30,9 +30,9 @@ def render(found: Lessons) -> list[str]:
 
 
 def _what_it_is(found: Lessons) -> Iterator[str]:
-    yield (
-        f"{count(found.rows, 'row')}: {found.kept:,} kept, {found.discarded:,} discarded, {found.crashed:,} crashed."
-    )
+    told = f"{found.kept:,} kept, {found.discarded:,} discarded, {found.crashed:,} crashed"
+    untold = f", {found.untold:,} with no value told" if found.untold else ""
+    yield f"{count(found.rows, 'row')}: {told}{untold}."
     if found.told_by_order:
         yield "The rows say how runs ended, not what was kept: a run counts as kept here if it was the best so far."
     if found.no_number:

@@ -123,6 +123,7 @@ class Lessons:
     kept: int
     discarded: int
     crashed: int
+    untold: int  # rows without a value that are no crash: nobody tells whether they were ever measured
     no_number: int  # of the crashes: rows that say they were no crash and have no usable number
     other_metric: int  # rows whose value is of another metric, left aside
     told_by_order: bool  # whether the other ledger never says what was kept

@@ -194,7 +194,7 @@ def runs_table(rows: Iterable[RunRow]) -> Table:
 
 def _run_cells(row: RunRow) -> tuple[Text, ...]:
     metric = "-" if row.metric is None else words.number(row.metric, 6)
-    plain_cells = (Text(row.run), Text(f"#{row.number}"), Text(str(row.seed)), Text(metric))
+    plain_cells = (Text(row.run), Text(f"#{row.number}"), Text(_seed(row.seed)), Text(metric))
     return (*plain_cells, _word(row.outcome), Text(row.purpose), _word(row.decision))
 
 
@@ -255,6 +255,10 @@ def _identity(sheet: Dossier) -> Table:
     return facts
 
 
+def _seed(seed: int) -> str:
+    return str(seed) if seed >= 0 else "-"
+
+
 def _run_lines(sheet: Dossier) -> RenderableType:
     if not sheet.runs:
         return Text("it has not run yet", "dim")
@@ -267,7 +271,7 @@ def _run_lines(sheet: Dossier) -> RenderableType:
         mark = "bold" if run.run == sheet.asked_for else ""
         memory = "-" if run.memory_mb is None else f"{run.memory_mb / 1024:.1f} GB"
         wall = "-" if run.wall_s is None else words.duration(run.wall_s)
-        table.add_row(Text(run.run, mark), str(run.seed), _metric(run), _word(run.outcome), run.purpose,
+        table.add_row(Text(run.run, mark), _seed(run.seed), _metric(run), _word(run.outcome), run.purpose,
                       plain(run.device, 20), wall, memory)  # fmt: skip
     parts: list[RenderableType] = [table]
     parts += [Text(f"{run.run} {plain(run.because, 300)}", "red") for run in sheet.runs if run.because]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from nightlab.report.taught import MANY_CHANGES, Mark
+from nightlab.report.taught import Mark
+from nightlab.search.book import book, stem
+from nightlab.search.likeness import Reading
+from nightlab.search.words import Claim
 from nightlab.types import Direction, Imported
 
 KEEP, CRASH = "keep", "crash"
@@ -26,7 +28,13 @@ class Try:
     gain: float | None  # over that one, positive is better
     same: str  # key of what ran: equal for runs of the same thing
     config: Mapping[str, object] | None
+    reading: Reading | None  # of its description; None of a configuration, and where it says that nothing is changed
     subjects: tuple[str, ...]
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether nobody tells its value, though it is no crash: whether it was ever measured is not known."""
+        return self.row.metrics is None and self.row.status != CRASH
 
     @property
     def mark(self) -> Mark:
@@ -38,15 +46,20 @@ def tries_of(rows: Sequence[Imported], direction: Direction) -> list[Try]:
     """The rows in their order. Files are told apart; values of another metric are left aside."""
     any_ranked = any(r.ranked and r.metrics for r in rows)
     bases: dict[str, _Base] = defaultdict(_Base)
+    spelling = _spelling(row.description for row in rows)
     found = []
     for index, row in enumerate(rows, 1):
         base = bases[row.origin]
         value = row.metrics.primary if row.metrics and (row.ranked or not any_ranked) else None
         config = _config(row)
+        is_idea = config is None and row.description and not names_control(row.description)
+        reading = Reading.of(row.description) if is_idea else None  # once: with many rows this is what takes the time
         gain = direction.sign * (base.value - value) if value is not None and base.value is not None else None
         same = base.key(row, config)
-        subjects = () if base.is_new else _subjects_of(row, config)  # what runs first changes nothing
-        found.append(Try(row, index, value, base.value, gain, f"{row.origin}\0{same}", config, subjects))
+        subjects = (
+            () if base.is_new else _subjects_of(row, config, reading, spelling)
+        )  # what runs first changes nothing
+        found.append(Try(row, index, value, base.value, gain, f"{row.origin}\0{same}", config, reading, subjects))
         base.pass_on(row, value, same)
     return found
 
@@ -119,66 +132,36 @@ def _config(row: Imported) -> Mapping[str, object] | None:
 
 # --- what a row changes -----------------------------------------------------------------------------------------
 
-_KNOB = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\b[A-Z]{4,}\b(?=\s*(?:[=\d]|->|\u2192))")
 _MOVED = re.compile(r"(?:^|, )([^\s,]+) [^,=]{1,128}? -> ")
-_REMARK = re.compile(
-    r"\s[-\u2013\u2014]+\s|\s*[(;]|: (?=[a-z])|\.\s|\b(?:because|so that|hypothesis|worse|slower|timed out|finished|"
-    r"failed|instead of|rather than|crashed|improved|regressed|diverged)\b"
-)
-_BEFORE = re.compile(r"^(?:\s*\[[^\]]*\]\s*|\s*\w{1,16}\d:\s*)+")  # [Phase1], gpu0:
-_JOIN = re.compile(r"\s*(?:,|;|&|\+|\band\b|\bwith\b|\bplus\b|\bon top of\b)\s*")
-_TOKEN = re.compile(r"[^\W\d_]+\d?(?=\b|_)", re.ASCII)
-_SAID_OTHERWISE = (
-    (re.compile(r"learning[ -]rates?|step[ -]sizes?|\blrs\b"), "lr"),
-    (re.compile(r"cool[ -]?down|warm[ -]down"), "warmdown"),
-    (re.compile(r"warm[ -]up"), "warmup"),
-    (re.compile(r"\bwd\b"), "weight decay"),
-    (re.compile(r"\bembed\b|\bembeddings\b"), "embedding"),
-    (re.compile(r"\bactivations\b"), "activation"),
-)
-_EMPTY_TEXT = (
-    "a an the of to in on at by for from as is be it its into this that we our use uses using set setting try "
-    "trying test change changing make making size ratio number count value total fraction frac factor more less "
-    "fewer higher lower larger smaller bigger longer shorter wider narrower deeper stronger weaker faster increase "
-    "increased raise raised boost bump lengthen shorten extend decrease decreased reduce reduced cut halve halved "
-    "half double doubled triple add added remove removed drop enable disable replace replaced instead switch "
-    "switched swap swapped no not without only all up down back again k m x step steps then than per each new old "
-    "first second best baseline base default slightly min minute minutes hour budget time measured current likely "
-    "once much too very slight further even full model training run config configuration vs over via was were are "
-    "has have keep keeping kept"
-)
 _OF_BASELINE = re.compile(r"\W*(?:\w+\W+){0,3}baseline\b")
-_NO_SUBJECT = frozenset(_EMPTY_TEXT.split())
-_GENERAL = frozenset({"activation", "function", "layer"})  # say nothing beside a name
+_SPELT = re.compile(r"[a-z]+\d?")
+_NAMING_WORDS = 3  # of a subject: more are a sentence
 
 
-def _subjects_of(row: Imported, config: Mapping[str, object] | None) -> tuple[str, ...]:
-    """What a row changes, in its own words: knobs by their names, else the first words of each clause."""
+def _spelling(descriptions: Iterable[str]) -> Mapping[str, str]:
+    """Concept or stem -> how the rows spell it; only concepts that are one word there, or are none to us."""
+    words = dict.fromkeys(word for text in descriptions for word in _SPELT.findall(text.lower()))
+    found: dict[str, str] = {}
+    for word in words:
+        found.setdefault(stem(word), word)
+    known = {name: name if name in words else spelt for name, spelt in book().spelt.items()}
+    return {**found, **known}
+
+
+def _subjects_of(
+    row: Imported, config: Mapping[str, object] | None, reading: Reading | None, spelling: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What a row changes, in its own words: knobs by their names, else as the search reads it."""
     if config is not None:
         return tuple(dict.fromkeys(_MOVED.findall(row.description)))
-    if names_control(row.description) or _OF_BASELINE.match(row.description[:200].lower()):
+    if reading is None or _OF_BASELINE.match(row.description[:200].lower()):
         return ()
-    return _named(row.description[:400])
+    named = (_name_of(claim, spelling) for claim in reading.claims)
+    return tuple(dict.fromkeys(name for name in named if name))
 
 
-@lru_cache(maxsize=4096)
-def _named(text: str) -> tuple[str, ...]:
-    text = _BEFORE.sub("", text)
-    stated = _REMARK.split(text, maxsplit=1)[0] or text
-    found: dict[str, None] = {}
-    for clause in _JOIN.split(stated):
-        knobs = [match.group() for match in _KNOB.finditer(clause)]
-        for words in knobs or [clause]:
-            if subject := _subject(words):
-                found.setdefault(subject)
-    return tuple(found)[: MANY_CHANGES * 2]
-
-
-def _subject(words: str) -> str:
-    text = words.lower().replace("_", " ").replace("-", " ")
-    for pattern, name in _SAID_OTHERWISE:
-        text = pattern.sub(name, text)
-    tokens = [w[:-1] if len(w) > 4 and w.endswith("s") and not w.endswith(("ss", "us")) else w
-              for w in _TOKEN.findall(text)]  # fmt: skip
-    named = [w for w in tokens if w not in _NO_SUBJECT and len(w) > 1]
-    return " ".join([w for w in named if w not in _GENERAL or len(named) == 1][:3])
+def _name_of(claim: Claim, spelling: Mapping[str, str]) -> str:
+    """What a claim is about, the measured thing last: matrix lr, weight decay."""
+    names = sorted(claim.subject | claim.choice, key=lambda name: (name in claim.measures, name))
+    plain = [name.lstrip("=") for name in names[-_NAMING_WORDS:]]
+    return " ".join(spelling.get(name, name) for name in plain)

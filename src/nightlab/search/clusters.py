@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
-from nightlab.search.book import book
+from nightlab.search.book import book, stem
 from nightlab.search.likeness import Reading, likeness
 from nightlab.search.words import NO_LEXICON, Lexicon, read
 
@@ -40,11 +41,17 @@ def _keys(reading: Reading) -> frozenset[str]:
 
 
 def label(descriptions: Sequence[str]) -> str:
-    """The three words that the texts share most; the first text where they have none."""
+    """The three things that the texts speak of most, as they spell them; the first text where they have none."""
     counts: Counter[str] = Counter()
-    spelt = book().spelt
+    spelt = dict(book().spelt)
     for text in descriptions:
+        found = {name.lstrip("=") for claim in read(text) for name in claim.subject | claim.choice}
+        for word in _WORD.findall(text.lower()):
+            spelt.setdefault(stem(word), word)
         # Once a text, however often it says the word; in alphabetical order, so that ties do not depend on hashing.
-        counts.update(sorted({name.lstrip("=") for claim in read(text) for name in claim.subject | claim.choice}))
+        counts.update(sorted(name for name in found if len(name) > 1))
     common = [spelt.get(word, word) for word, _ in counts.most_common(3)]
     return ", ".join(common) or " ".join(descriptions[0].split())
+
+
+_WORD = re.compile(r"[a-z]+")

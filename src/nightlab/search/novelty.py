@@ -126,6 +126,14 @@ def policy(mode: Mode, category: Category) -> tuple[Policy, str]:
     return _POLICY[mode][category]
 
 
+_NEAR: Mapping[Mode, str] = {
+    Mode.EXPLORE: "what comes nearest on record is another idea",
+    Mode.EXPLOIT: "what comes nearest on record is another idea, so this is exploring under another name",
+    Mode.REPLICATE: "what comes nearest on record is another idea, so there is nothing that it could replicate",
+}
+"""Reasons where nothing is the same and something is listed all the same."""
+
+
 def assess(
     idea: Words,
     priors: Iterable[Prior[T]],
@@ -165,6 +173,8 @@ def assess(
     deciding = [match for match in matches if match.category is category]
     if decision is Policy.BLOCK and deciding and all(match.relation is Relation.NEW_BASE for match in deciding):
         decision, rationale = Policy.CAUTION, _ON_NEW_BASE
+    elif category is Category.NOVEL and matches:
+        rationale = f"{_NEAR[mode]}: {matches[0].why}"
     return Guard(
         mode=mode, threshold=effective, category=category, policy=decision, rationale=rationale, matches=tuple(matches)
     )
@@ -176,6 +186,7 @@ class _Idea:
     def __init__(self, words: Words, changes: tuple[Change, ...], base: str, source: str, lexicon: Lexicon) -> None:
         self.words, self.changes, self.base, self.source, self.lexicon = words, changes, base, source, lexicon
         self.text = _text(words)
+        self.says = bool(self.text.strip())  # what says nothing repeats nothing
         self.reading = Reading.of(words.description, lexicon)
         self.rendered = rendered(changes, self.reading, lexicon)
 
@@ -187,25 +198,32 @@ def _match(here: _Idea, prior: Prior[T]) -> Match[T]:
     if comparable(here.changes, prior.changes):
         moved = bool(here.base and prior.base and here.base != prior.base)
         found = by_changes(here.changes, prior.changes, on_new_base=moved)
-    if here.text == _text(prior.words) and _same_hypothesis(here.words, prior.words):
+    if here.says and here.text == _text(prior.words) and _same_hypothesis(here.words, prior.words):
         if found is None:
             return _made(prior, Category.DUPLICATE_RUN, Likeness(Relation.SAME, 1.0, "the text is the same"))
         if found.relation.is_same_idea:
             return _made(prior, Category.DUPLICATE_RUN, Likeness(found.relation, 1.0, found.why))
     if found is None:
-        there = Reading.of(prior.words.description, here.lexicon)
-        if prior.changes and not here.changes:
-            found = likeness(here.reading, rendered(prior.changes, there, here.lexicon))
-        elif here.changes and not prior.changes:
-            found = likeness(here.rendered, there)
-        else:
-            found = likeness(here.reading, there)
+        found = _by_words(here, prior)
     if found.relation.is_same_idea and not prior.kept:
         return _made(prior, Category.REPEAT_FAILURE, found)
     if prior.kept and (found.relation.is_same_idea or found.relation is Relation.REFINEMENT):
         near = _same_family(here.words, prior.words)
         return _made(prior, Category.INCREMENTAL_FOLLOWUP if near else Category.KNOWN_SUCCESS, found)
     return _made(prior, Category.NOVEL, found)
+
+
+def _by_words(here: _Idea, prior: Prior[T]) -> Likeness:
+    """What is said of both; where one side's source is known too, that may show a sameness which words hide."""
+    there = Reading.of(prior.words.description, here.lexicon)
+    found = likeness(here.reading, there)
+    if bool(prior.changes) is bool(here.changes) or found.relation in (Relation.SAME, Relation.OPPOSITE):
+        return found
+    if prior.changes:
+        known = likeness(here.reading, rendered(prior.changes, there, here.lexicon))
+    else:
+        known = likeness(here.rendered, there)
+    return max(found, known, key=lambda one: (one.relation.is_same_idea, one.score))
 
 
 def _made(prior: Prior[T], category: Category, found: Likeness) -> Match[T]:
