@@ -1,4 +1,4 @@
-"""Our nouns as the rows of the older surface: the guard's answer, the decision packet, the line of its mirror.
+"""Our nouns as the rows of MemoryLab's surface: the guard's answer, the decision packet, the line of its mirror.
 
 A rendering layer: the shapes are `ledger.surface`'s, and nothing is decided here. Pure but for looking which files lie
 in a run's directory.

@@ -29,7 +29,7 @@ class Pair(msgspec.Struct):
 
 def pairs(path: Path) -> list[Pair]:
     if not path.exists():
-        pytest.skip(f"{path.name} of the workshop is not here")
+        pytest.skip(f"{path.name} is not here")
     return [msgspec.convert(json.loads(line), Pair) for line in path.read_text().splitlines()]
 
 
