@@ -19,23 +19,11 @@ from nightlab.cli.memory import tags_of
 from nightlab.ledger import Ledger
 from nightlab.ledger.tables import lineage_roots
 from nightlab.types import Purpose
+from tests.cli.shell import Said
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{7}(-\d+)?")
 OLD_PYTHON = Path.home() / ".pyenv/versions/3.10.13/bin/python"
-
-
-@dataclass
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
 
 
 @dataclass

@@ -190,8 +190,7 @@ class Ledger:
             LedgerError: the disk is full or the file cannot be written; nothing was recorded.
         """
         with self._translated():
-            try:
-                self._db.execute("BEGIN IMMEDIATE")  # inside: Ctrl-C while waiting for another writer arrives here
+            with self._transaction():
                 self._still_there()
                 self._tables.deferred = len(events) > BULK
                 recorded = tuple(self._append(event) for event in events)
@@ -199,11 +198,6 @@ class Ledger:
                     self._tables.relineage()
                 if self._index is not None:
                     index_new(self._db, self._index)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
             if self._journalled:
                 path = journal.path_of(self.path)
                 with suppress(LedgerError):  # an older event's page is broken: this one is recorded all the same
@@ -353,15 +347,9 @@ class Ledger:
 
     def set_note(self, name: str, value: str, *, instead_of: str) -> None:
         """Keep something, in place of all that was kept under names that begin like that."""
-        with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.execute("DELETE FROM _meta WHERE substr(name, 1, ?) = ?", (len(instead_of), instead_of))
-                self._db.execute("INSERT INTO _meta VALUES (?, ?)", (name, value))
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+        with self._translated(), self._transaction():
+            self._db.execute("DELETE FROM _meta WHERE substr(name, 1, ?) = ?", (len(instead_of), instead_of))
+            self._db.execute("INSERT INTO _meta VALUES (?, ?)", (name, value))
 
     # --- mirrors --------------------------------------------------------------------------------------------
 
@@ -384,24 +372,18 @@ class Ledger:
             runs: that have a line.
             only: whether no other record has one.
         """
-        with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                if only:
-                    whose = "1" if bit == IN_LINES else "in_table"
-                    self._db.execute(f"UPDATE _record SET mirrored = mirrored & ~? WHERE {whose}", (bit,))  # noqa: S608
-                self._db.executemany(
-                    "UPDATE _record SET mirrored = mirrored | ? WHERE run = ?", ((bit, run) for run in runs)
-                )
-                if state is None:
-                    self._db.execute("DELETE FROM _mirror WHERE name = ?", (name,))
-                else:
-                    row = (name, state.size, state.mtime_ns, state.inode, state.tail)
-                    self._db.execute("INSERT OR REPLACE INTO _mirror VALUES (?, ?, ?, ?, ?)", row)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+        with self._translated(), self._transaction():
+            if only:
+                whose = "1" if bit == IN_LINES else "in_table"
+                self._db.execute(f"UPDATE _record SET mirrored = mirrored & ~? WHERE {whose}", (bit,))  # noqa: S608
+            self._db.executemany(
+                "UPDATE _record SET mirrored = mirrored | ? WHERE run = ?", ((bit, run) for run in runs)
+            )
+            if state is None:
+                self._db.execute("DELETE FROM _mirror WHERE name = ?", (name,))
+            else:
+                row = (name, state.size, state.mtime_ns, state.inode, state.tail)
+                self._db.execute("INSERT OR REPLACE INTO _mirror VALUES (?, ?, ?, ?, ?)", row)
 
     # --- machinery ------------------------------------------------------------------------------------------
 
@@ -422,22 +404,15 @@ class Ledger:
     def _migrate(self) -> None:
         if self._version() == SCHEMA_VERSION:
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        # Two processes may both find an empty or an older file; the second one finds the first one's work here.
-        if self._version() < SCHEMA_VERSION:
-            self._refold()
-        self._db.execute("COMMIT")
+        with self._transaction():
+            # Two processes may both find an empty or an older file; the second one finds the first one's work here.
+            if self._version() < SCHEMA_VERSION:
+                self._refold()
 
     def refold(self) -> None:
         """Make every table anew from the events."""
-        with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._refold()
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+        with self._translated(), self._transaction():
+            self._refold()
 
     def _refold(self) -> None:
         listed = self._db.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'table')").fetchall()
@@ -456,6 +431,18 @@ class Ledger:
         if self._index is not None:
             index_new(self._db, self._index)
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it is written, or nothing."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")  # inside: Ctrl-C while waiting for another writer arrives here
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

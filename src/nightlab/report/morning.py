@@ -25,7 +25,7 @@ from nightlab.runner.files import write_atomic
 
 CHART = "progress.png"
 LATEST = "latest"
-MARKDOWN, HTML = "md", "html"
+MARKDOWN = "md"
 _SHORT = 120
 
 
