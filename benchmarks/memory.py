@@ -26,7 +26,7 @@ from random import Random
 from nightlab.config import load_settings
 from nightlab.history import run_names
 from nightlab.memory import open_ledger
-from nightlab.mirroring import sync
+from nightlab.takeover import adopt
 from nightlab.types import (
     Crashed,
     Ended,
@@ -128,7 +128,7 @@ def build(root: Path, count: int) -> float:
                 chunk = []
         ledger.append(*chunk)
     spent = time.perf_counter() - began
-    sync(settings, time.time())
+    adopt(settings, time.time())
     (root / "s.json").write_text(json.dumps({"val_bpb": 1.5, "peak_vram_mb": 1.0}))
     return spent / count
 

@@ -35,7 +35,7 @@ from nightlab.ledger.records import HAND, IN_LINES, IN_TABLE, LAB, Record
 from nightlab.ledger.store import Mirrored
 from nightlab.ledger.surface import Detail
 from nightlab.ledger.tables import short
-from nightlab.memory import INDEX, is_lost, open_ledger, packet_of_lab
+from nightlab.memory import INDEX, is_lost, packet_of_lab
 from nightlab.search.novelty import label
 from nightlab.types import Crashed, Finished, Imported, RunId
 
@@ -137,7 +137,7 @@ def look(ledger: Ledger, settings: Settings, now: float) -> Unseen:
     return _unseen(ledger, _looks(ledger, settings), now)
 
 
-def take_in(ledger: Ledger, settings: Settings, now: float, locate: Locate | None = None) -> Unseen:
+def take_in(ledger: Ledger, settings: Settings, now: float, locate: Locate) -> Unseen:
     """Record what others wrote into the mirrors; the caller holds the mirrors' lock.
 
     Raises:
@@ -145,7 +145,7 @@ def take_in(ledger: Ledger, settings: Settings, now: float, locate: Locate | Non
     """
     looks = _looks(ledger, settings)
     for one in looks:
-        one.rows = list(locate(one.path, one.rows) if locate and one.rows else one.rows)
+        one.rows = list(locate(one.path, one.rows) if one.rows else one.rows)
     unseen = _unseen(ledger, looks, now)
     if unseen.rows:
         ledger.append(*unseen.rows)
@@ -499,18 +499,6 @@ def compare(ledger: Ledger, settings: Settings, now: float) -> Compared:
         refused=sum(len(one.refused) for one in looks.values()),
         lacking=lacking,
     )
-
-
-def sync(settings: Settings, now: float) -> Unseen:
-    """Both ways at once: what others wrote comes in, what the mirrors lack goes out.
-
-    Raises:
-        LedgerError: the disk refuses.
-    """
-    with Mirrors(settings.root).locked(), open_ledger(settings) as ledger:
-        unseen = take_in(ledger, settings, now)
-        bring_up(ledger, settings, now)
-    return unseen
 
 
 def _table_line(ledger: Ledger, record: Record, settings: Settings, mirrors: Mirrors) -> str:

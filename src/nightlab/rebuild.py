@@ -23,8 +23,9 @@ from nightlab.ledger.store import chain, is_present
 from nightlab.ledger.verify import Beside
 from nightlab.loop import lease
 from nightlab.memory import INDEX, open_ledger
-from nightlab.mirroring import Unseen, bring_up, take_in
+from nightlab.mirroring import Unseen, bring_up
 from nightlab.runner.order import RunFiles, read_ended
+from nightlab.takeover import take_in_dated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def repair(settings: Settings, now: float) -> Repaired:
             runs = remains.add_runs(past, settings)
         with open_ledger(settings) as ledger:
             endings = _endings(ledger, settings)
-            unseen = take_in(ledger, settings, now)
+            unseen = take_in_dated(ledger, settings, now)
             bring_up(ledger, settings, now)
             return Repaired(
                 aside=aside,

@@ -12,6 +12,7 @@ import pytest
 
 from nightlab.cli.care import ROWS, TABLE_ROWS
 from nightlab.ledger import Ledger
+from tests.builders import Repo
 from tests.cli.shell import Shell
 from tests.e2e.labs import make
 
@@ -264,6 +265,19 @@ def test_doctor_says_when_memory_is_not_sound(lab: Shell) -> None:
     assert "ok    memory: " in said.out
     with Ledger.read(lab.database) as ledger:
         assert [r.value for r in ledger.records.all()] == [0.9979, 0.9931]
+
+
+def test_repair_finds_the_commits_of_rows(lab: Shell) -> None:
+    """Rows that others wrote come in as any other command takes them in: with their commits' parents and sources."""
+    repo = Repo(lab.root)
+    root = repo.git("rev-parse", "HEAD")
+    here = repo.commit({"train.py": "LR = 0.2\n"}, "higher")
+    with (lab.root / "results.tsv").open("a") as table:
+        table.write(f"{here[:7]}\t0.985000\t44.0\tkeep\thigher\n")
+    assert lab.at_lab("doctor", "--repair").code == 0
+    with Ledger.read(lab.database) as ledger:
+        (record,) = [record for record in ledger.records.all() if record.description == "higher"]
+    assert (record.parent, record.source_hash[:4]) == (root[:7], "nl1:")
 
 
 def test_doctor_repairs_a_damaged_database(lab: Shell) -> None:

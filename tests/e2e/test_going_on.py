@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
 from pathlib import Path
 
-from tests.e2e.labs import UserLab, make
+from tests.e2e.labs import SCRIPT, TOML, UserLab, make
 
 HELPED = """\
 import helper
@@ -148,3 +149,20 @@ def test_promotions_follow_the_source_they_build_on(tmp_path: Path) -> None:
     assert "return 2.0" in lab.git("show", f"{branch}:helper.py")
     assert "RATE = 0.9" in lab.git("show", f"{branch}:train.py")
     assert lab.git("merge-base", "--is-ancestor", "HEAD", branch) == ""
+
+
+def test_a_night_ends_with_the_commits_of_rows(tmp_path: Path) -> None:
+    """Rows that others write while it works are on record with their commits' parents, as at its beginning."""
+    lab = make(
+        tmp_path / "lab",
+        script='import os\nopen(os.environ["TABLE"], "a").write(os.environ["ROW"])\n' + SCRIPT.format(seconds=0),
+    )
+    first = lab.git("rev-parse", "HEAD")
+    lab.git("commit", "--allow-empty", "-qm", "second")
+    row = f"{lab.git('rev-parse', 'HEAD')[:7]}\t1.100000\t0.5\tkeep\tby another\n"
+    env = f"[env]\nTABLE = {json.dumps(str(lab.root / 'results.tsv'))}\nROW = {json.dumps(row)}\n"
+    (lab.root / "nightlab.toml").write_text(TOML.format(minutes=1) + env)
+    done = lab.nightlab("run", "--runs", "0")
+    assert done.code == 0, done.err
+    told = lab.nightlab("query", "--json", "SELECT DISTINCT parent FROM records WHERE description = 'by another'")
+    assert json.loads(told.out) == [{"parent": first[:7]}]

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, open_lab, settings_of
-from nightlab.errors import LedgerError
+from nightlab.errors import GitError, LedgerError
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
@@ -95,14 +95,13 @@ def _mirrored(settings: Settings) -> Iterator[None]:
 
     A mirror that cannot be written ends no night: the next command mends it.
     """
-    from nightlab.mirroring import sync
     from nightlab.takeover import adopt
 
     adopt(settings, time.time())
     yield
     try:
-        sync(settings, time.time())
-    except LedgerError as exc:
+        adopt(settings, time.time())
+    except (GitError, LedgerError) as exc:
         print(f"note: {exc.args[0]}; the next command mends it", file=sys.stderr)
 
 
