@@ -92,7 +92,7 @@ def rows(
     found = []
     for place, state in enumerate(history.runs.values()):
         counts = state.run.purpose is Purpose.FINAL if final else state.run.purpose.steers
-        if counts and state.value is not None and state.run.experiment in comparable:
+        if counts and state.value is not None and state.is_believed and state.run.experiment in comparable:
             found.append(model.Row(arm=state.run.experiment, seed=state.run.seed, slot=place, value=sign * state.value))
     return found
 
@@ -202,7 +202,7 @@ def _has_news(history: History, state: ExperimentState, champion: ExperimentId) 
 
 def _is_settled(state: RunState) -> bool:
     """Whether the run has ended and says something about its experiment."""
-    return state.outcome is not None and not is_infrastructure(state.outcome)
+    return state.outcome is not None and not is_infrastructure(state.outcome) and state.is_believed
 
 
 # --- the night's next step --------------------------------------------------------------------------------------

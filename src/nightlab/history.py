@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from nightlab.types import (
     NO_SLOT,
     Adopted,
+    Conditions,
     Decision,
     Ended,
     Event,
@@ -57,6 +58,7 @@ class RunState:
     seq: int
     outcome: Outcome | None = None
     usage: Usage | None = None
+    conditions: Conditions | None = None
     ended_at: float | None = None
     ended_seq: int | None = None
     logged: Logged | None = None
@@ -65,6 +67,11 @@ class RunState:
     def value(self) -> float | None:
         """The metric, if the run finished."""
         return self.outcome.metrics.primary if isinstance(self.outcome, Finished) else None
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the device was fit to be measured on; a value from another one is on record and decides nothing."""
+        return self.conditions is None or not self.conditions.trouble
 
 
 @dataclass(slots=True)
@@ -152,7 +159,7 @@ class History:
             self.experiments[event.run.experiment].runs.append(state)
         elif isinstance(event, Ended):
             state = self.runs[event.run]
-            state.outcome, state.usage = event.outcome, event.usage
+            state.outcome, state.usage, state.conditions = event.outcome, event.usage, event.conditions
             state.ended_at, state.ended_seq = recorded.at, recorded.seq
             self.running.pop(event.run, None)
         elif isinstance(event, Logged):

@@ -7,6 +7,7 @@ An *experiment* is one idea as exact source. A *run* is one execution of it with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -178,9 +179,15 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppedEarly:
-    """Ended on purpose before its budget was spent: no measurement, and no failure of the idea."""
+    """Ended on purpose before its budget was spent: never a measurement.
+
+    With a `fraction` its own curve was the reason, which speaks against the idea (a censored run); without one
+    somebody wanted it to end, which says nothing of it.
+    """
 
     reason: str
+    fraction: float | None = None  # of the budget, where its curve was given up
+    behind: float | None = None  # loss there minus the champion's, in units of the loss that the run reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,13 +220,37 @@ OUTCOMES: tuple[type[Outcome], ...] = (Finished, Crashed, TimedOut, StoppedEarly
 
 def is_infrastructure(outcome: Outcome) -> bool:
     """Whether the ending says nothing about the idea, so that it may be run again."""
-    return isinstance(outcome, StoppedEarly | Lost)
+    return isinstance(outcome, Lost) or (isinstance(outcome, StoppedEarly) and outcome.fraction is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     wall_s: float
     cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The device at one moment, as it was found without the run; None what could not be read."""
+
+    speed: float | None = None  # of a fixed probe, in work per second: only ratios mean anything
+    clock_mhz: float | None = None
+    busy: float | None = None  # share of the device that others were using
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How a run found its device, and how it left it. Never anything that the run itself measured."""
+
+    before: Reading
+    after: Reading
+    trouble: str = ""  # why the run's value is not believed: a contended or throttled device
+
+    @property
+    def speed(self) -> float | None:
+        """Speed around the run: the geometric mean of both readings, or the one there is."""
+        known = [r.speed for r in (self.before, self.after) if r.speed is not None and r.speed > 0.0]
+        return math.prod(known) ** (1.0 / len(known)) if known else None
 
 
 # --- judgements -------------------------------------------------------------------------------------------------
@@ -285,6 +316,7 @@ class Ended:
     run: RunId
     outcome: Outcome
     usage: Usage
+    conditions: Conditions | None = None  # None: nobody looked at the device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from nightlab.errors import LedgerDamagedError, LedgerUnreadableError
 from nightlab.types import (
     OUTCOMES,
     Adopted,
+    Conditions,
     Ended,
     Event,
     Imported,
@@ -51,6 +52,7 @@ class _Ended(msgspec.Struct):
     kind: str
     outcome: msgspec.Raw
     usage: Usage
+    conditions: Conditions | None = None
 
 
 def outcome_kind(outcome: Outcome) -> str:
@@ -63,7 +65,11 @@ def encode(event: Event) -> tuple[str, str | None, bytes]:
     kind = _NAMES[type(event)]
     if isinstance(event, Ended):
         raw = msgspec.Raw(_json(event.outcome))
-        return kind, event.run, _json(_Ended(event.run, outcome_kind(event.outcome), raw, event.usage))
+        return (
+            kind,
+            event.run,
+            _json(_Ended(event.run, outcome_kind(event.outcome), raw, event.usage, event.conditions)),
+        )
     return kind, _key(event), _json(event)
 
 
@@ -111,7 +117,7 @@ def decode(kind: str, body: bytes) -> Event:
         if kind == "ended":
             stored = msgspec.json.decode(body, type=_Ended)
             outcome = msgspec.json.decode(stored.outcome, type=OUTCOME_KINDS[stored.kind])
-            return Ended(run=stored.run, outcome=outcome, usage=stored.usage)
+            return Ended(run=stored.run, outcome=outcome, usage=stored.usage, conditions=stored.conditions)
         return msgspec.json.decode(body, type=KINDS[kind])
     except (KeyError, UnicodeDecodeError, msgspec.DecodeError) as exc:
         raise LedgerUnreadableError(

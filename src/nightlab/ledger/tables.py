@@ -41,6 +41,7 @@ from nightlab.types import (
     Run,
     RunId,
     Started,
+    StoppedEarly,
     Unranked,
     Verdict,
     is_infrastructure,
@@ -377,6 +378,8 @@ def _status(outcome: Outcome, decision: Decision | None, *, is_baseline: bool) -
     """What has become of one of the lab's own runs; None while that is open."""
     if is_infrastructure(outcome):
         return None
+    if isinstance(outcome, StoppedEarly):
+        return DISCARD
     if not isinstance(outcome, Finished):
         return CRASH
     if is_baseline:
@@ -475,7 +478,7 @@ def _load_runs(
             history.running[run.id] = state
         else:
             ending = ending_of(ended)
-            state.outcome, state.usage = ending.outcome, ending.usage
+            state.outcome, state.usage, state.conditions = ending.outcome, ending.usage, ending.conditions
         if logged is not None:
             state.logged = codec.stored(logged, Logged)
         experiment = history.experiments.get(run.experiment)

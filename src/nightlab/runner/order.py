@@ -11,7 +11,7 @@ import msgspec
 from nightlab.config import MetricSettings
 from nightlab.errors import BackendError
 from nightlab.runner.files import read_small, write_atomic
-from nightlab.types import OUTCOMES, Ended, Run, RunId, Usage
+from nightlab.types import OUTCOMES, Conditions, Ended, Run, RunId, Usage
 
 _LIMIT = 64 << 20  # bytes of an order or an ending; environments can be long, but not that long
 
@@ -149,7 +149,9 @@ def write_ended(files: RunFiles, ended: Ended) -> None:
         OSError: the directory cannot be written.
     """
     outcome = {"type": type(ended.outcome).__name__, **msgspec.to_builtins(ended.outcome)}
-    data = msgspec.json.encode({"run": ended.run, "outcome": outcome, "usage": ended.usage})
+    data = msgspec.json.encode(
+        {"run": ended.run, "outcome": outcome, "usage": ended.usage, "conditions": ended.conditions}
+    )
     write_atomic(files.ended, msgspec.json.format(data, indent=1) + b"\n")
 
 
@@ -157,6 +159,7 @@ class _EndedFile(msgspec.Struct):
     run: RunId
     outcome: dict[str, object]
     usage: Usage
+    conditions: Conditions | None = None
 
 
 def read_ended(files: RunFiles) -> Ended | None:
@@ -173,6 +176,7 @@ def read_ended(files: RunFiles) -> Ended | None:
         kind = next((kind for kind in OUTCOMES if kind.__name__ == file.outcome.get("type")), None)
         if kind is None:
             raise ValueError(f"no outcome is called {file.outcome.get('type')!r}")
-        return Ended(run=file.run, outcome=msgspec.convert(file.outcome, kind), usage=file.usage)
+        outcome = msgspec.convert(file.outcome, kind)
+        return Ended(run=file.run, outcome=outcome, usage=file.usage, conditions=file.conditions)
     except (ValueError, msgspec.MsgspecError) as exc:
         raise BackendError(f"{files.ended} is damaged: {exc}", hint="move the file away; the run is then lost") from exc
