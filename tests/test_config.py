@@ -59,6 +59,10 @@ CHANGES = {
     "judge.final_runs = 0": ("judge.final_runs", 0),
     "judge.noise = 0.001": ("judge.noise", 0.001),
     "judge.noise_runs = 0.5": ("judge.noise_runs", 0.5),
+    'judge.prior = "gpu-5min"': ("judge.prior", "gpu-5min"),
+    "judge.useful_gain = 0.002": ("judge.useful_gain", 0.002),
+    "judge.line_price = 0": ("judge.line_price", 0.0),
+    "judge.memory_price = 2.5": ("judge.memory_price", 2.5),
 }
 
 
@@ -160,6 +164,10 @@ REFUSALS = {
     "judge.noise = inf": "infinite or NaN",
     "judge.noise_runs = 0": "noise_runs",
     "judge.noise_runs = inf": "infinite or NaN",
+    'judge.prior = "hopeful"': "judge.prior",
+    "judge.useful_gain = -1": "negative",
+    "judge.line_price = -0.1": "negative",
+    "judge.memory_price = inf": "infinite or NaN",
     'tag = ""': "tag",
     'tag = "a b"': "tag",
     'tag = "../main"': "tag",

@@ -66,6 +66,10 @@ class JudgeSettings:
     final_runs: int = 4  # fresh seeds a side at the end of a night; 0: no final block
     noise: float | None = None  # first guess of the standard deviation of one run, in units of the metric
     noise_runs: float = 3.0  # how many runs that guess is worth
+    prior: Literal["generic", "gpu-5min"] = "generic"  # what is believed of ideas before they run (judge/prior.py)
+    useful_gain: float = 0.0  # smallest gain worth having, units of the metric
+    line_price: float = 0.1  # what each line of code must bring, in standard deviations of one run
+    memory_price: float = 1.0  # what each tenth more of memory must bring, in the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,10 @@ class _Judge(msgspec.Struct, forbid_unknown_fields=True):
     final_runs: int = 4
     noise: float | None = None
     noise_runs: float = 3.0
+    prior: Literal["generic", "gpu-5min"] = "generic"
+    useful_gain: float = 0.0
+    line_price: float = 0.1
+    memory_price: float = 1.0
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -241,7 +249,9 @@ def _check(settings: Settings, path: Path) -> None:
     outside = [p for p in paths if _leaves_root(p)]
     odd = [p for p in paths if p not in outside and (str(Path(p)) != p or p == ".")]
     spoken = (settings.command, *settings.env, *settings.env.values())
-    numbers = (metric.low, metric.high, budget.timeout_minutes, budget.grace_seconds, judge.noise, judge.noise_runs)
+    prices = (judge.useful_gain, judge.line_price, judge.memory_price)
+    budgets = (budget.timeout_minutes, budget.grace_seconds)
+    numbers = (metric.low, metric.high, *budgets, judge.noise, judge.noise_runs, *prices)
     problems = {
         # JSON, in which runs are recorded, has no word for it.
         "a number is infinite or NaN": not all(math.isfinite(n) for n in numbers if n is not None),
@@ -261,6 +271,7 @@ def _check(settings: Settings, path: Path) -> None:
         "judge.final_runs must lie between 0 and 1000": not 0 <= judge.final_runs <= 1000,
         "judge.noise is not positive": judge.noise is not None and not judge.noise > 0,
         "judge.noise_runs is not positive": not judge.noise_runs > 0,
+        "judge.useful_gain, line_price and memory_price must not be negative": any(price < 0 for price in prices),
         f"a path leaves the lab: {', '.join(outside)}": bool(outside),
         f"a path is not written as git writes it (src/train.py): {', '.join(map(repr, odd))}": bool(odd),
         "tag is no part of a branch name": not re.fullmatch(r"(?!.*\.lock$)\w[\w-]*(\.[\w-]+)*", settings.tag),

@@ -5,12 +5,14 @@ The loop, the simulator and `log` ask the same functions. Nothing here reads a c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import model, race
+from nightlab.judge.prior import LEARN_FROM, SHIPPED, Prior, Tried, learned
 from nightlab.types import (
     NO_SLOT,
     Crashed,
@@ -30,6 +32,9 @@ from nightlab.types import (
 TRY = "try"  # the emitter of ideas that a person or an agent brought as source
 FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
 FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
+MOST_SAVED = 1.0  # standard deviations of one run that an idea may at most lose for what it saves
+LITTLE_MEMORY = 0.1  # tenths: a percent is not worth a word
+SHORTEST_S = 1e-3  # no run is shorter, as far as the judge's clock goes
 MAX_LOST_IN_A_ROW = 9  # lost runs of any experiment, one after another, before the lab gives the night up
 MAX_LOST = 3  # runs of one experiment lost in a row before the lab gives it up
 
@@ -89,12 +94,59 @@ def rows(
     sign = settings.metric.direction.sign
     line = history.line if baseline is None else history.line_of(baseline)
     comparable = {state.experiment.id for state in line}
+    chosen = [
+        state
+        for state in history.runs.values()
+        if (state.run.purpose is Purpose.FINAL if final else state.run.purpose.steers)
+        and state.value is not None
+        and state.is_believed
+        and state.run.experiment in comparable
+    ]
+    usual = _usual_wall(chosen)
+    devices: dict[str, int] = {}
     found = []
-    for place, state in enumerate(history.runs.values()):
-        counts = state.run.purpose is Purpose.FINAL if final else state.run.purpose.steers
-        if counts and state.value is not None and state.is_believed and state.run.experiment in comparable:
-            found.append(model.Row(arm=state.run.experiment, seed=state.run.seed, slot=place, value=sign * state.value))
+    for state in chosen:
+        assert state.value is not None
+        speed = state.conditions.speed if state.conditions else None
+        found.append(
+            model.Row(
+                arm=state.run.experiment,
+                seed=state.run.seed,
+                slot=state.started_at / usual,
+                value=sign * state.value,
+                session=devices.setdefault(state.run.environment.device, len(devices)),
+                speed=math.log(speed) if speed else None,
+            )
+        )
     return found
+
+
+def _usual_wall(states: list[RunState]) -> float:
+    """Seconds that a usual one of the runs takes: the unit in which the judge reckons the drift of a machine."""
+    walls = sorted(state.usage.wall_s for state in states if state.usage)
+    return max(walls[len(walls) // 2], SHORTEST_S) if walls else SHORTEST_S
+
+
+def prior(history: History, settings: Settings, evidence: list[model.Row]) -> Prior:
+    """What is believed of an idea before it runs: the lab's prior, shaped by what its own ideas did."""
+    believed = SHIPPED[settings.judge.prior]
+    tried = []
+    means: dict[ExperimentId, list[float]] = {}
+    for row in evidence:
+        means.setdefault(row.arm, []).append(row.value)
+    judged = [s for s in history.line if s.verdict and s.verdict.decision.is_final and s.experiment.id in means]
+    if len(judged) < LEARN_FROM:
+        return believed
+    noise = model.noise(evidence, settings.judge)
+    if noise is None:
+        return believed
+    for state in judged:
+        assert state.verdict is not None
+        own, other = means[state.experiment.id], means.get(state.verdict.champion)
+        if other:
+            difference = sum(own) / len(own) - sum(other) / len(other)
+            tried.append(Tried(difference, noise.sd * math.sqrt(1.0 / len(own) + 1.0 / len(other))))
+    return learned(believed, tried, noise.sd)
 
 
 def due(history: History) -> list[ExperimentId]:
@@ -126,9 +178,72 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             because=describe_failure(failed[-1]),
             runs_used=len(state.finished()),
         )
+    evidence = rows(history, settings)
     return race.judge(
-        experiment, champion, rows(history, settings), settings.judge, steps_taken=_steps(state.verdicts, champion)
+        experiment,
+        champion,
+        evidence,
+        settings.judge,
+        steps_taken=_steps(state.verdicts, champion),
+        prior=prior(history, settings, evidence),
+        bar=bar(history, settings, experiment, champion),
     )
+
+
+def bar(history: History, settings: Settings, experiment: ExperimentId, champion: ExperimentId) -> race.Bar:
+    """What an idea must gain to be kept, for the lines that it adds to the champion and the memory that it takes.
+
+    Lines are those of its patch that hold code. An idea that saves may lose for it, but at most `MOST_SAVED`: equal
+    and simpler wins, worse and simpler does not.
+    """
+    judge = settings.judge
+    lines = code_lines(history.state(experiment).experiment.patch)
+    before, after = _memory(history.state(champion)), _memory(history.state(experiment))
+    tenths = 10.0 * (after / before - 1.0) if before and after else 0.0
+    tenths = tenths if abs(tenths) >= LITTLE_MEMORY else 0.0
+    reasons = [text for text in (_lines_in_words(lines), _memory_in_words(tenths)) if text]
+    sigmas = max(judge.line_price * lines + judge.memory_price * tenths, -MOST_SAVED)
+    if sigmas < 0.0:
+        return race.Bar(sigmas=sigmas, gain=-judge.useful_gain, why=" and ".join(reasons))
+    if judge.useful_gain > 0.0:
+        reasons.insert(0, "being useful")
+    return race.Bar(sigmas=sigmas, gain=judge.useful_gain, why=" and ".join(reasons))
+
+
+def code_lines(patch: str) -> int:
+    """Lines of code that a unified diff adds, less those that it takes away; blank lines and comments are none."""
+    count = 0
+    for line in patch.splitlines():
+        if (
+            line[:1] in ("+", "-")
+            and line[:3] not in ("+++", "---")
+            and line[1:].strip()
+            and line[1:].lstrip()[0] != "#"
+        ):
+            count += 1 if line[0] == "+" else -1
+    return count
+
+
+def _lines_in_words(lines: int) -> str:
+    if lines == 0:
+        return ""
+    return f"{abs(lines)} {'line' if abs(lines) == 1 else 'lines'} {'more' if lines > 0 else 'fewer'}"
+
+
+def _memory_in_words(tenths: float) -> str:
+    if tenths == 0.0:
+        return ""
+    return f"{abs(10 * tenths):.0f} % {'more' if tenths > 0 else 'less'} memory"
+
+
+def _memory(state: ExperimentState) -> float | None:
+    """Megabytes that the experiment's runs took at their peak; None where nobody measured it."""
+    known = [
+        r.outcome.metrics.memory_mb
+        for r in state.runs
+        if isinstance(r.outcome, Finished) and r.outcome.metrics.memory_mb
+    ]
+    return max(known, default=None)
 
 
 def _steps(verdicts: list[Verdict], champion: ExperimentId) -> int:

@@ -102,13 +102,13 @@ def seeds_of(arm: ExperimentId, rows: Sequence[Row]) -> frozenset[int]:
 
 def play(champion: list[float], values: list[float], judge_by: JudgeSettings) -> list[Verdict]:
     """A race on common seeds in which both sides' next values are known beforehand."""
-    rows = [*rows_of(A, champion[: judge_by.baseline_runs]), Row(B, 0, 9, values[0])]
+    rows = [*rows_of(A, champion[: judge_by.baseline_runs]), Row(B, 0, 2.0, values[0])]
     verdicts = [judge(B, A, rows, judge_by, 0)]
     while verdicts[-1].decision is Decision.RETEST:
         side = verdicts[-1].replicate
         assert side is not None
         seed = next_seed(seeds_of(side, rows), seeds_of(A if side == B else B, rows), lambda k: SEEDS[k])
-        rows.append(Row(side, seed, 9, (values if side == B else champion)[seed]))
+        rows.append(Row(side, seed, float(len(rows)), (values if side == B else champion)[seed]))
         verdicts.append(judge(B, A, rows, judge_by, len(verdicts)))
     return verdicts
 
@@ -162,7 +162,7 @@ def test_the_thinner_side_runs_again() -> None:
 
     def side(theirs: int, ours: int) -> ExperimentId | None:
         rows = [*rows_of(A, base[:theirs], 0), *rows_of(B, good[:ours], 50)]
-        verdict = judge(B, A, rows, JudgeSettings(noise=0.015, noise_runs=30.0), 1)
+        verdict = judge(B, A, rows, JudgeSettings(noise=0.015, noise_runs=30.0, promote=0.9999), 1, deterministic=True)
         assert verdict.decision is Decision.RETEST
         return verdict.replicate
 

@@ -13,6 +13,8 @@ FloatArray = npt.NDArray[np.float64]
 MAX_STEPS = 64  # of the search for a quantile; a dozen are usual
 PRECISION = 1e-6  # of a quantile, in units of the median component's standard deviation
 TINY = 1e-300  # keeps a division defined where the density underflows
+SAME_SD = 0.1  # components are put together when the logarithms of their standard deviations share a bin this wide ...
+SAME_MEAN = 0.25  # ... and their means one so wide, in standard deviations (see `compressed`)
 REACH = 9.0  # standard deviations around each component; a normal has 1e-19 of its mass outside
 
 # erf(x) = 1 - (a1 t + ... + a5 t^5) exp(-x^2), t = 1 / (1 + p x), |error| <= 1.5e-7.
@@ -51,6 +53,26 @@ class Mixture:
     sds: FloatArray  # (K,), positive
     below: float = 0.5
 
+    def compressed(self) -> Mixture:
+        """The same with fewer components: near ones become one of their weight, mean and variance.
+
+        A posterior over a grid has ten thousand components, and a few hundred describe it: P(below zero) moves by less
+        than 5e-4 and the quantiles by less than 0.01 standard deviations (checked in the tests).
+        """
+        smallest = self.sds.min()  # what the bins are counted from, so that they do not depend on the unit
+        by_sd = np.floor(np.log(self.sds / smallest) / SAME_SD)
+        by_mean = np.floor(self.means / (SAME_MEAN * smallest * np.exp(by_sd * SAME_SD)))
+        order = by_sd - by_sd.min() + (by_sd.max() - by_sd.min() + 1.0) * (by_mean - by_mean.min())
+        keys, place = np.unique(order, return_inverse=True)
+
+        def summed(values: FloatArray) -> FloatArray:
+            return np.asarray(np.bincount(place, values, len(keys)), dtype=np.float64)
+
+        weights = summed(self.weights)
+        means = summed(self.weights * self.means) / weights
+        squares = summed(self.weights * (self.sds**2 + (self.means - means[place]) ** 2))
+        return Mixture(weights, means, np.sqrt(squares / weights), self.below)
+
     def _side_masses(self) -> tuple[float, float]:
         """Masses below and above zero after the tilt, before they are made to sum to 1."""
         plain = min(max(float(normal_cdf(-self.means / self.sds) @ self.weights), 0.0), 1.0)
@@ -60,6 +82,15 @@ class Mixture:
         """Probability of a difference below zero."""
         low, high = self._side_masses()
         return low / (low + high)
+
+    def mass_below(self, point: float) -> float:
+        """Probability of a difference below `point`."""
+        low, high = self._side_masses()
+        plain = min(max(float(normal_cdf((point - self.means) / self.sds) @ self.weights), 0.0), 1.0)
+        if point <= 0.0:
+            return self.below * plain / (low + high)
+        middle = plain - float(normal_cdf(-self.means / self.sds) @ self.weights)
+        return (low + (1.0 - self.below) * max(middle, 0.0)) / (low + high)
 
     def mean(self) -> float:
         z = self.means / self.sds

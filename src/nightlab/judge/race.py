@@ -14,13 +14,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
-import numpy as np
-
 from nightlab.config import JudgeSettings
-from nightlab.judge.model import PRIOR, Posterior, Row, distinct, posterior
+from nightlab.judge.covariance import variance_of_difference
+from nightlab.judge.model import Posterior, Row, distinct, posterior
+from nightlab.judge.prior import GENERIC, Prior
 from nightlab.types import Decision, ExperimentId, Verdict
 
 MIN_SEEDS = 2
@@ -40,18 +40,41 @@ LOOKS_BETTER = 0.6  # probability, with both sides equally likely beforehand, fr
 MAX_RUNS_AHEAD = 16  # how far `runs_needed` looks
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """What an idea must gain to be kept: nothing, or what its code and memory cost; less than nothing if it saves."""
+
+    gain: float = 0.0  # units of the metric
+    sigmas: float = 0.0  # standard deviations of one run, on top
+    why: str = ""  # in words, for the verdict
+
+    def height(self, sigma: float) -> float:
+        """In units of the metric."""
+        return self.gain + self.sigmas * sigma
+
+
+FREE = Bar()
+
+
 def judge(
     challenger: ExperimentId,
     champion: ExperimentId,
     rows: Iterable[Row],
     settings: JudgeSettings,
     steps_taken: int = 0,
+    *,
+    prior: Prior = GENERIC,
+    bar: Bar = FREE,
+    deterministic: bool = False,
 ) -> Verdict:
     """What the runs so far say of the challenger.
 
     Args:
         rows: every row of the lab that may steer (no final runs), oldest first, as losses.
         steps_taken: extra runs that this challenger's race has cost so far, on either side.
+        prior: what is believed of ideas here before they run.
+        bar: what the idea must gain; the verdict's probability is that of a gain above it.
+        deterministic: a run repeats to the last digit, so that only seeds vary.
 
     Returns:
         A verdict whose gain and interval are in units of the metric, positive is better. RETEST names the side to
@@ -63,24 +86,26 @@ def judge(
         MetricError: a value is not finite.
     """
     clean = distinct(rows)
-    belief = posterior(challenger, champion, clean, settings)
+    belief = posterior(challenger, champion, clean, settings, prior, deterministic=deterministic)
     runs = sum(row.arm == challenger for row in clean)
     against = sum(row.arm == champion for row in clean)
     seeds = len({row.seed for row in clean if row.arm == challenger})
-    decision = _decide(belief, seeds, settings, steps_taken)
+    height = 0.0 if belief is None else bar.height(belief.sigma)
+    worth = None if belief is None else belief.mixture.mass_below(-height) if height else belief.better
+    decision = _decide(belief, worth, seeds, settings, steps_taken, prior)
     side = None
     if decision is Decision.RETEST:
-        side = _side(challenger, champion, clean, belief, seeds, settings)
-    reason = _reason(decision, belief, seeds, settings, steps_taken, side == challenger)
+        side = _side(challenger, champion, clean, belief, worth, seeds, settings)
+    case = _Case(decision, belief, worth, height, bar.why, seeds, steps_taken, side == challenger)
     return Verdict(
         experiment=challenger,
         champion=champion,
         decision=decision,
-        because=f"{reason}; {_count(runs)} against {against}",
+        because=f"{_reason(case, settings)}; {_count(runs)} against {against}",
         gain=None if belief is None else -belief.mean,
         low=None if belief is None else -belief.high,
         high=None if belief is None else -belief.low,
-        probability=None if belief is None else belief.better,
+        probability=worth,
         runs_used=runs,
         replicate=side,
     )
@@ -105,20 +130,27 @@ def next_seed(own: frozenset[int], other: frozenset[int], sequence: Callable[[in
 # --- the decision -----------------------------------------------------------------------------------------------
 
 
-def _evidence(belief: Posterior) -> float:
-    """P(better) if both sides had been equally likely beforehand."""
-    odds_for = belief.better * (1.0 - PRIOR.helps)
-    odds_against = (1.0 - belief.better) * PRIOR.helps
+def _evidence(worth: float, prior: Prior) -> float:
+    """P(worth keeping) if both sides had been equally likely beforehand."""
+    odds_for = worth * (1.0 - prior.helps)
+    odds_against = (1.0 - worth) * prior.helps
     return odds_for / (odds_for + odds_against)
 
 
-def _decide(belief: Posterior | None, seeds: int, settings: JudgeSettings, steps_taken: int) -> Decision:
+def _decide(
+    belief: Posterior | None,
+    worth: float | None,
+    seeds: int,
+    settings: JudgeSettings,
+    steps_taken: int,
+    prior: Prior,
+) -> Decision:
     exhausted = steps_taken >= settings.max_steps
-    if belief is not None:
-        if belief.better >= settings.promote and seeds >= MIN_SEEDS:
+    if belief is not None and worth is not None:
+        if worth >= settings.promote and seeds >= MIN_SEEDS:
             return Decision.KEEP
-        protected = belief.dof < MIN_DOF and _evidence(belief) >= LOOKS_BETTER
-        if belief.better <= settings.discard and not protected:
+        protected = belief.dof < MIN_DOF and _evidence(worth, prior) >= LOOKS_BETTER
+        if worth <= settings.discard and not protected:
             return Decision.DISCARD
     return Decision.DISCARD if exhausted else Decision.RETEST
 
@@ -128,49 +160,49 @@ def _side(
     champion: ExperimentId,
     rows: Sequence[Row],
     belief: Posterior | None,
+    worth: float | None,
     seeds: int,
     settings: JudgeSettings,
 ) -> ExperimentId:
     """The side whose next run leaves the smaller variance of the difference; the challenger if both do alike."""
-    if belief is None:
+    if belief is None or worth is None:
         return champion
-    if seeds < MIN_SEEDS and belief.better >= settings.promote:
+    if seeds < MIN_SEEDS and worth >= settings.promote:
         return challenger
     design = _pair_design(challenger, champion, rows)
-    ours = _variance(_with_next(design, True), belief.seed_share)
-    theirs = _variance(_with_next(design, False), belief.seed_share)
+    ours = variance_of_difference(_with_next(design, True), belief.point)
+    theirs = variance_of_difference(_with_next(design, False), belief.point)
     return champion if theirs < ours * (1.0 - 1e-9) else challenger
 
 
 # --- planning ---------------------------------------------------------------------------------------------------
 
-_Design = tuple[tuple[bool, int], ...]
-"""Runs of a pair: (whether the challenger's, seed)."""
+_Design = tuple[tuple[bool, Row], ...]
+"""Runs of a pair: (whether the challenger's, the run)."""
 
 
-def _pair_design(challenger: ExperimentId, champion: ExperimentId, rows: Iterable[Row]) -> _Design:
-    return tuple((row.arm == challenger, row.seed) for row in rows if row.arm in (challenger, champion))
+def _pair_design(challenger: ExperimentId, champion: ExperimentId, rows: Sequence[Row]) -> _Design:
+    """The pair's runs, and when the next one would be: after everything that has run."""
+    return tuple((row.arm == challenger, row) for row in rows if row.arm in (challenger, champion))
 
 
 def _with_next(design: _Design, ours: bool) -> _Design:
-    """The design after one more run on one side, with the seed that `next_seed` would take."""
-    own = {seed for side, seed in design if side is ours}
-    unpaired = [seed for side, seed in design if side is not ours and seed not in own]
-    fresh = max(seed for _, seed in design) + 1
-    return (*design, (ours, unpaired[0] if unpaired else fresh))
-
-
-def _variance(design: _Design, seed_share: float) -> float:
-    """Variance of the estimated difference (generalised least squares), in units of sigma squared."""
-    side = np.array([[1.0, 1.0] if ours else [1.0, 0.0] for ours, _ in design])
-    seeds = np.array([seed for _, seed in design])
-    covariance = seed_share * (seeds[:, None] == seeds[None, :]) + (1.0 - seed_share) * np.eye(len(seeds))
-    information = side.T @ np.linalg.solve(covariance, side)
-    return float(np.linalg.inv(information)[1, 1])
+    """The design after one more run on one side, now, with the seed that `next_seed` would take."""
+    own = {row.seed for side, row in design if side is ours}
+    unpaired = [row.seed for side, row in design if side is not ours and row.seed not in own]
+    latest = max((row for _, row in design), key=lambda row: (row.session, row.slot))
+    seed = unpaired[0] if unpaired else max(row.seed for _, row in design) + 1
+    return (*design, (ours, replace(latest, seed=seed, slot=latest.slot + 1.0)))
 
 
 def runs_needed(
-    challenger: ExperimentId, champion: ExperimentId, rows: Iterable[Row], settings: JudgeSettings
+    challenger: ExperimentId,
+    champion: ExperimentId,
+    rows: Iterable[Row],
+    settings: JudgeSettings,
+    *,
+    prior: Prior = GENERIC,
+    deterministic: bool = False,
 ) -> int | None:
     """How many more runs, on either side, would prove the challenger if the present estimate is right.
 
@@ -180,20 +212,20 @@ def runs_needed(
         None if the estimate is no gain, the noise is unknown, or `MAX_RUNS_AHEAD` runs would not do.
     """
     clean = distinct(rows)
-    belief = posterior(challenger, champion, clean, settings)
+    belief = posterior(challenger, champion, clean, settings, prior, deterministic=deterministic)
     if belief is None or belief.mean >= 0.0:
         return None
-    odds = settings.promote / (1.0 - settings.promote) * (1.0 - PRIOR.helps) / PRIOR.helps
+    odds = settings.promote / (1.0 - settings.promote) * (1.0 - prior.helps) / prior.helps
     needed = NormalDist().inv_cdf(odds / (1.0 + odds))
     design = _pair_design(challenger, champion, clean)
     for extra in range(MAX_RUNS_AHEAD + 1):
-        ours = len({seed for side, seed in design if side})
-        reached = -belief.mean >= needed * belief.sigma * math.sqrt(_variance(design, belief.seed_share))
-        proven = belief.better >= settings.promote if extra == 0 else reached
+        ours = len({row.seed for side, row in design if side})
+        spread = belief.sigma * math.sqrt(variance_of_difference(design, belief.point))
+        proven = belief.better >= settings.promote if extra == 0 else -belief.mean >= needed * spread
         if proven and ours >= MIN_SEEDS:
             return extra
         options = (_with_next(design, True), _with_next(design, False))
-        design = options[0] if proven else min(options, key=lambda option: _variance(option, belief.seed_share))
+        design = options[0] if proven else min(options, key=lambda option: variance_of_difference(option, belief.point))
     return None
 
 
@@ -233,7 +265,7 @@ def compare(
         MetricError: a value is not finite.
     """
     final = [row for row in distinct(rows) if row.arm in (a, b)]
-    others = [Row(ExperimentId(f"noise of {row.arm}"), row.seed, row.slot, row.value) for row in noise_rows]
+    others = [replace(row, arm=ExperimentId(f"noise of {row.arm}")) for row in noise_rows]
     return _comparison(a, b, final, posterior(a, b, [*others, *final], settings, prior=None))
 
 
@@ -289,36 +321,64 @@ def _chance(better: float) -> str:
     return f"about 1 chance in {round(odds / step) * step:,} of being noise"
 
 
+def _decimals(belief: Posterior) -> int:
+    half = 0.5 * (belief.high - belief.low)
+    return 6 if not half > 0.0 else min(max(1 - math.floor(math.log10(half)), 0), 12)
+
+
 def _numbers(belief: Posterior) -> tuple[str, str, str]:
     """Gain and interval, with two digits of the interval's half width."""
-    half = 0.5 * (belief.high - belief.low)
-    decimals = 6 if not half > 0.0 else min(max(1 - math.floor(math.log10(half)), 0), 12)
+    decimals = _decimals(belief)
     mean, low, high = (round(value, decimals) + 0.0 for value in (-belief.mean, -belief.high, -belief.low))
     return f"{mean:.{decimals}f}", f"{low:.{decimals}f}", f"{high:.{decimals}f}"
 
 
-def _reason(
-    decision: Decision,
-    belief: Posterior | None,
-    seeds: int,
-    settings: JudgeSettings,
-    steps_taken: int,
-    ours: bool,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a verdict's sentence is made of."""
+
+    decision: Decision
+    belief: Posterior | None
+    worth: float | None  # P(gain above the bar)
+    height: float  # of the bar, units of the metric
+    why: str  # the bar is where it is
+    seeds: int  # of the challenger
+    steps_taken: int
+    ours: bool  # whether the challenger runs again
+
+
+def _reason(case: _Case, settings: JudgeSettings) -> str:
     """One plain sentence, without its final full stop."""
-    who = "this idea" if ours else "the champion"
-    if belief is None:
-        if decision is Decision.RETEST:
+    belief, worth = case.belief, case.worth
+    who = "this idea" if case.ours else "the champion"
+    if belief is None or worth is None:
+        if case.decision is Decision.RETEST:
             return "not proven yet: nothing is known of the noise until the champion has run again"
         return "not proven: nothing is known of the noise"
     mean, low, high = _numbers(belief)
     estimate = f"gain {mean}, 95 % interval {low} to {high}"
-    if decision is Decision.KEEP:
-        return f"better by {mean} (95 % interval {low} to {high}), {_chance(belief.better)}"
-    if decision is Decision.RETEST:
-        if seeds < MIN_SEEDS and belief.better >= settings.promote:
-            return f"not proven yet: one seed proves nothing, {who} runs again ({estimate})"
-        return f"not proven yet: P(better) is {belief.better:.2f}, {who} runs again ({estimate})"
-    if belief.better <= settings.discard:
-        return f"no evidence of a gain ({estimate})"
-    return f"not proven in {_count(steps_taken)} beyond the first: P(better) is {belief.better:.2f} ({estimate})"
+    priced = _priced(case, belief)
+    what = "P(better)" if not priced else "P(worth it)"
+    if case.decision is Decision.KEEP:
+        if case.height < 0.0:
+            return f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {_chance(worth)}"
+        return f"better by {mean} (95 % interval {low} to {high}){priced}, {_chance(worth)}"
+    if case.decision is Decision.RETEST:
+        if case.seeds < MIN_SEEDS and worth >= settings.promote:
+            return f"not proven yet: one seed proves nothing, {who} runs again ({estimate}{priced})"
+        return f"not proven yet: {what} is {worth:.2f}, {who} runs again ({estimate}{priced})"
+    if worth <= settings.discard:
+        if priced and belief.better > settings.discard:
+            return f"no evidence that it gains enough ({estimate}{priced})"
+        return f"no evidence of a gain ({estimate}{priced})"
+    return f"not proven in {_count(case.steps_taken)} beyond the first: {what} is {worth:.2f} ({estimate}{priced})"
+
+
+def _priced(case: _Case, belief: Posterior) -> str:
+    """What the bar adds to a sentence; empty where it is at zero."""
+    if case.height == 0.0:
+        return ""
+    height = f"{abs(case.height):.{_decimals(belief)}f}"
+    if case.height < 0.0:
+        return f"; it may cost {height} for {case.why}"
+    return f"; it must gain {height} for {case.why}"
