@@ -19,6 +19,7 @@ from nightlab.config import (
     BudgetSettings,
     JudgeSettings,
     MetricSettings,
+    ProbeSettings,
     Settings,
     find_root,
     load_settings,
@@ -59,6 +60,9 @@ CHANGES = {
     "judge.final_runs = 0": ("judge.final_runs", 0),
     "judge.noise = 0.001": ("judge.noise", 0.001),
     "judge.noise_runs = 0.5": ("judge.noise_runs", 0.5),
+    "metric.timed = true": ("metric.timed", True),
+    'probe.command = "python probe.py"': ("probe.command", "python probe.py"),
+    "probe.timeout_seconds = 5": ("probe.timeout_seconds", 5.0),
 }
 
 
@@ -67,7 +71,7 @@ def flat(settings: Settings) -> dict[str, object]:
     found: dict[str, object] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings):
+        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings | ProbeSettings):
             found |= {f"{field.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
         elif field.name not in ("root", "pinned"):  # where the lab is and what it holds, nothing that one may set
             found[field.name] = value
@@ -125,6 +129,9 @@ REFUSALS = {
     "env = { A = 1 }": "env",
     "metric = 3": "metric",
     "metric.receipt = 1": "receipt",
+    'metric.timed = "yes"': "timed",
+    "metric.timed = 1": "timed",
+    "probe.cmd = 'x'": "cmd",
     'metric.low = "0"': "low",
     'metric.direction = "down"': "down",
     "budget.slots = 1.5": "slots",
@@ -159,6 +166,10 @@ REFUSALS = {
     "judge.noise = 0": "judge.noise",
     "judge.noise = inf": "infinite or NaN",
     "judge.noise_runs = 0": "noise_runs",
+    "probe.command = 'python -c \"print(1)'": "probe.command has a quotation mark",
+    'probe.command = "a \\u0000"': "zero byte",
+    "probe.timeout_seconds = 0": "probe.timeout_seconds",
+    "probe.timeout_seconds = inf": "infinite or NaN",
     "judge.noise_runs = inf": "infinite or NaN",
     'tag = ""': "tag",
     'tag = "a b"': "tag",
@@ -242,6 +253,7 @@ def test_what_the_run_sees_is_in_the_digest(other: Settings) -> None:
         dataclasses.replace(BASE, tag="mar5"),
         dataclasses.replace(BASE, budget=BudgetSettings(timeout_minutes=1.0, slots=8)),
         dataclasses.replace(BASE, judge=JudgeSettings(promote=0.99)),
+        dataclasses.replace(BASE, probe=ProbeSettings(command="python probe.py")),
     ],
 )
 def test_what_the_run_does_not_see_is_not(other: Settings) -> None:

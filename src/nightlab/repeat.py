@@ -110,6 +110,11 @@ def _compared(metric: str, run: RunState, recorded: float, done: RunState, allow
         if done.outcome is not None and is_infrastructure(done.outcome):
             return False, f"{name} could not be run again, which says nothing of it: {why}"
         return False, f"{name} did not repeat: {why}"
+    if done.trouble:
+        return (
+            False,
+            f"{name} could not be run again so that it can be believed, which says nothing of it: {done.trouble}",
+        )
     both = f"{name} recorded {metric} {recorded:.6g}, and {measured:.6g} now"
     if measured == recorded:
         return True, f"{both}: the same to the last digit"
