@@ -396,7 +396,8 @@ def described(hint: object) -> str:
 def hints() -> dict[str, object]:
     """Key -> its type in the code."""
     found: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).items() if key != "root"}
-    for table, cls in (("metric", MetricSettings), ("budget", BudgetSettings), ("judge", JudgeSettings)):
+    tables = {"metric": MetricSettings, "budget": BudgetSettings, "judge": JudgeSettings, "probe": ProbeSettings}
+    for table, cls in tables.items():
         del found[table]
         found |= {f"{table}.{key}": hint for key, hint in get_type_hints(cls).items()}
     return found
