@@ -415,7 +415,7 @@ COUNTED = conditions(timed=False)
         ),
         pytest.param((*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.000001))), False, id="they differ"),
         pytest.param(
-            (*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(2.0), met=SHARED)), False,
+            (*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.0), met=SHARED)), False,
             id="one of the two is not believed",
         ),
         pytest.param(

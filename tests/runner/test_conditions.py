@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from nightlab.config import BudgetSettings, MetricSettings, ProbeSettings, Settings
+from nightlab.git import Git
+from nightlab.ledger import Ledger
 from nightlab.runner.conditions import RULES, Seen, conclude, depends_on_speed, gpu_key
-from nightlab.runner.local import launch
-from nightlab.runner.order import Look, Order, read_ended, read_order, write_order
+from nightlab.runner.local import LocalBackend, launch
+from nightlab.runner.order import Look, Order, RunFiles, read_ended, read_order, write_order
 from nightlab.types import (
     Conditions,
     Crashed,
@@ -23,12 +26,15 @@ from nightlab.types import (
     Lost,
     Metrics,
     Outcome,
+    Proposed,
     Reading,
+    Started,
     StoppedEarly,
     TimedOut,
     Voided,
 )
-from tests.runner.orders import order_for, outcome_of, script, wait_until
+from tests.builders import Repo, experiment
+from tests.runner.orders import make_run, order_for, outcome_of, script, wait_until
 from tests.runner.smi import Smi
 
 FINISHED = Finished(metrics=Metrics(primary=1.0))
@@ -82,6 +88,32 @@ def test_the_order_carries_what_is_looked_at(tmp_path: Path) -> None:
     """Written and read back."""
     order = looked(order_for(tmp_path, "true"), probe=("a", "b"), probe_limit_s=3.0, timed=False, neighbours=2)
     assert read_order(write_order(order)).look == order.look
+
+
+@pytest.mark.parametrize(("slots", "neighbours"), [(1, 0), (3, 2)])
+def test_a_labs_settings_reach_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int, neighbours: int
+) -> None:
+    """The probe, its limit, whether speed matters, and how many places share the CPU."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    repo = Repo.make(tmp_path / "lab", {"train.py": "print('val_bpb: 1.0')\n", "prepare.py": "print(12)\n"})
+    settings = Settings(
+        root=repo.root,
+        command="python train.py",
+        metric=MetricSettings(timed=True),
+        budget=BudgetSettings(slots=slots),
+        probe=ProbeSettings(command="python prepare.py", timeout_seconds=30.0),
+    )
+    run = make_run("r1", settings.argv)
+    with Ledger.open(settings.database) as ledger:
+        ledger.append(Proposed(experiment=experiment("a")), Started(run=run))
+    wait_until(LocalBackend(settings, Git(repo.root)).start(run, repo.git("rev-parse", "HEAD")).poll)
+    files = RunFiles(settings.runs / run.id)
+    look = read_order(files.order).look
+    assert look == Look(probe=("python", "prepare.py"), probe_limit_s=30.0, timed=True, neighbours=neighbours)
+    with Ledger.read(settings.database) as ledger:
+        state = ledger.history().runs[run.id]
+    assert state.speed == 12.0
 
 
 def test_the_labs_own_probe_goes_before_the_built_in_one(tmp_path: Path) -> None:
