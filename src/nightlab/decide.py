@@ -32,8 +32,8 @@ from nightlab.types import (
 TRY = "try"  # the emitter of ideas that a person or an agent brought as source
 FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
 FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
-MAX_LOST_IN_A_ROW = 9  # void runs of any experiment, one after another, before the lab gives the night up
-MAX_LOST = 3  # runs of one experiment, void in a row, before the lab gives it up
+MAX_LOST_IN_A_ROW = 9  # wasted runs of any experiment, one after another, before the lab gives the night up
+MAX_LOST = 3  # runs of one experiment, wasted in a row, before the lab gives it up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             experiment=experiment,
             champion=champion,
             decision=Decision.DISCARD,
-            because=f"its runs {_how_void(state.runs)}, which says nothing of the idea itself",
+            because=f"its runs {_how_wasted(state.runs)}, which says nothing of the idea itself",
         )
     if failed:
         return Verdict(
@@ -209,13 +209,13 @@ def _is_evidence(state: RunState) -> bool:
     return isinstance(state.outcome, Finished) and state.is_believed
 
 
-def _is_void(state: RunState) -> bool:
+def _is_wasted(state: RunState) -> bool:
     """Whether the run is over and the machine is to blame that it says nothing."""
     return isinstance(state.outcome, Lost) or (state.outcome is not None and not state.is_believed)
 
 
-def _how_void(runs: Sequence[RunState]) -> str:
-    """What happened to void runs, as it is said of them."""
+def _how_wasted(runs: Sequence[RunState]) -> str:
+    """What happened to wasted runs, as it is said of them."""
     troubles = dict.fromkeys(r.trouble for r in runs if r.trouble)
     were_lost = ["were lost again and again"] if any(isinstance(r.outcome, Lost) for r in runs) or not troubles else []
     doubted = [f"cannot be believed ({'; '.join(troubles)})"] if troubles else []
@@ -273,10 +273,12 @@ def next_step(
     assert night is not None
     champion = history.champion
     assert champion is not None
-    void = _void_in_a_row(history)
+    wasted = _wasted_in_a_row(history)
     # What the night has found is not given up for want of a headline.
-    if len(void) >= MAX_LOST_IN_A_ROW and not any(r.run.purpose is Purpose.FINAL for r in void):
-        return Done(f"the last {MAX_LOST_IN_A_ROW} runs {_how_void(void)}, so the machine needs a look", failed=True)
+    if len(wasted) >= MAX_LOST_IN_A_ROW and not any(r.run.purpose is Purpose.FINAL for r in wasted):
+        return Done(
+            f"the last {MAX_LOST_IN_A_ROW} runs {_how_wasted(wasted)}, so the machine needs a look", failed=True
+        )
     baseline = _baseline_step(history, settings, champion)
     if baseline is not None:
         return baseline
@@ -311,7 +313,7 @@ def _baseline_step(history: History, settings: Settings, champion: ExperimentId)
     if broken:
         return Done(f"the baseline {describe_failure(broken[-1])}", failed=True)
     if _gave_up(history, state):
-        return Done(f"the baseline's runs {_how_void(here)}", failed=True)
+        return Done(f"the baseline's runs {_how_wasted(here)}", failed=True)
     taken = frozenset(r.run.seed for r in _steering(state) if r.outcome is None or _is_evidence(r))
     if len(taken) < settings.judge.baseline_runs:
         seed = race.next_seed(taken, frozenset(), search_seed)
@@ -342,21 +344,21 @@ def _seeds(state: ExperimentState) -> frozenset[int]:
     return frozenset(r.run.seed for r in _steering(state) if r.outcome is None or _is_settled(r))
 
 
-def _void_in_a_row(history: History) -> list[RunState]:
-    """The night's latest runs that were void one after another, whatever they were; the newest MAX_LOST_IN_A_ROW."""
+def _wasted_in_a_row(history: History) -> list[RunState]:
+    """The night's latest runs that were wasted one after another, whatever they were; the newest MAX_LOST_IN_A_ROW."""
     night = history.night
     assert night is not None
     ended = (state for state in reversed(history.runs.values()) if state.outcome is not None)
-    void = takewhile(lambda state: _is_void(state) and state.run.night == night.began.night, ended)
-    return list(islice(void, MAX_LOST_IN_A_ROW))
+    wasted = takewhile(lambda state: _is_wasted(state) and state.run.night == night.began.night, ended)
+    return list(islice(wasted, MAX_LOST_IN_A_ROW))
 
 
 def _gave_up(history: History, state: ExperimentState) -> bool:
-    """Whether the experiment's latest runs of this night were all void."""
+    """Whether the experiment's latest runs of this night were all wasted."""
     night = history.night.began.night if history.night else None
     ran = [r for r in _steering(state) if r.run.night == night and not isinstance(r.outcome, StoppedEarly)]
     latest = ran[-MAX_LOST:]
-    return len(latest) == MAX_LOST and all(_is_void(r) for r in latest)
+    return len(latest) == MAX_LOST and all(_is_wasted(r) for r in latest)
 
 
 def ideas_tried(history: History) -> int:
@@ -399,8 +401,8 @@ def _final_step(history: History, settings: Settings, champion: ExperimentId) ->
     enough = settings.judge.final_runs
     if all(len(history.state(arm).finished(Purpose.FINAL)) >= enough for arm in (champion, baseline)):
         return None
-    void = _void_in_a_row(history)
-    if len(void) >= MAX_LOST_IN_A_ROW and any(r.trouble for r in void):
+    wasted = _wasted_in_a_row(history)
+    if len(wasted) >= MAX_LOST_IN_A_ROW and any(r.trouble for r in wasted):
         return None  # unlike most lost ones each has cost a whole run, and the device does not get better
     for index in range(enough):
         seed = final_seed(night.number, index)

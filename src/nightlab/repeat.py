@@ -105,16 +105,13 @@ def _allowed(lab: Lab, root: ExperimentId | None) -> float | None:
 
 def _compared(metric: str, run: RunState, recorded: float, done: RunState, allowed: float | None) -> tuple[bool, str]:
     name, measured = run.run.id, done.value
+    if done.trouble:
+        return False, f"{name} could not be run again, which says nothing of it: not to be believed, {done.trouble}"
     if measured is None:
         why = decide.describe_failure(done)
         if done.outcome is not None and is_infrastructure(done.outcome):
             return False, f"{name} could not be run again, which says nothing of it: {why}"
         return False, f"{name} did not repeat: {why}"
-    if done.trouble:
-        return (
-            False,
-            f"{name} could not be run again so that it can be believed, which says nothing of it: {done.trouble}",
-        )
     both = f"{name} recorded {metric} {recorded:.6g}, and {measured:.6g} now"
     if measured == recorded:
         return True, f"{both}: the same to the last digit"
