@@ -2,6 +2,7 @@
 
     uv run prepare.py                     fetch or build everything once; running it again is harmless
     uv run prepare.py --num-shards 20     more training text (GPU profile only)
+    uv run prepare.py --probe             print how fast this device is now, as one number; nothing is fetched or built
 
 Three profiles share one recipe. A CUDA card gets `cuda`: five minutes of training on web text. Any other machine gets
 `demo`, a deterministic half minute on two centuries of presidential speeches; `AUTORESEARCH_PROFILE=long` is the same
@@ -1342,12 +1343,57 @@ def _prepare_cuda(shards: int, workers: int) -> None:
     print(f"GPU data is ready in {folder}")
 
 
+PROBE_WIDTH = 4096  # rows and columns of the GPU probe's matrices, three of 32 MiB: far more work than launching it
+PROBE_SECONDS = 0.5  # how long it multiplies, and before that warms up
+PROBE_BATCH = 16  # products between two looks at the clock
+
+
+def _probe_gpu(
+    device: str = "cuda",
+    width: int = PROBE_WIDTH,
+    clock: Callable[[], float] = time.perf_counter,
+    wait: Callable[[], object] = torch.cuda.synchronize,
+) -> float:
+    """bf16 matrix products of this size a second, in units of 10^12 FLOP. The arguments are for tests."""
+    generator = torch.Generator(device).manual_seed(0)
+    left, right = (
+        torch.randn(width, width, generator=generator, device=device, dtype=torch.bfloat16) for _ in range(2)
+    )
+    product = torch.empty_like(left)
+
+    def rate() -> float:
+        wait()
+        count, began = 0, clock()
+        while clock() - began < PROBE_SECONDS:
+            for _ in range(PROBE_BATCH):
+                torch.matmul(left, right, out=product)
+            wait()
+            count += PROBE_BATCH
+        return count / (clock() - began)
+
+    with torch.no_grad():
+        rate()  # the clocks rise, kernels are chosen
+        return rate() * 2 * width**3 / 1e12
+
+
+def measure_speed() -> float:
+    """How fast the profile's device is now, in work per second: only the ratio of two numbers of one device says much.
+
+    Taken before and after a run it tells a lab what the machine was worth then. It is no part of any score.
+    """
+    return _probe_gpu() if PROFILE.device == "cuda" else 1 / _probe()[0]
+
+
 def main() -> int:
     """Make everything that `train.py` reads; idempotent."""
     parser = argparse.ArgumentParser(description="Prepare the data of the benchmark once.")
     parser.add_argument("--num-shards", type=int, default=DEFAULT_SHARDS, help="training shards (GPU profile)")
     parser.add_argument("--download-workers", type=int, default=8, help="parallel downloads (GPU profile)")
+    parser.add_argument("--probe", action="store_true", help="only print how fast this device is now")
     arguments = parser.parse_args()
+    if arguments.probe:
+        print(f"{measure_speed():.6g}")
+        return 0
     print(f"profile: {PROFILE.name} (AUTORESEARCH_PROFILE selects one of {', '.join(PROFILES)})")
     try:
         if PROFILE.device == "cuda":

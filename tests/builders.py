@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightlab.types import (
+    Conditions,
     Crashed,
     Ended,
     Environment,
@@ -22,6 +23,7 @@ from nightlab.types import (
     Outcome,
     Plan,
     Purpose,
+    Reading,
     Run,
     RunId,
     Usage,
@@ -82,8 +84,21 @@ def crashed(summary: str = "RuntimeError: boom") -> Crashed:
     return Crashed(summary=summary, exit_code=1)
 
 
-def ended(name: str = "r1", outcome: Outcome | None = None, *, wall_s: float = 60.0) -> Ended:
-    return Ended(run=RunId(name), outcome=outcome or finished(), usage=Usage(wall_s=wall_s, cpu_s=wall_s))
+def ended(
+    name: str = "r1",
+    outcome: Outcome | None = None,
+    *,
+    wall_s: float = 60.0,
+    conditions: Conditions | None = None,
+) -> Ended:
+    usage = Usage(wall_s=wall_s, cpu_s=wall_s)
+    return Ended(run=RunId(name), outcome=outcome or finished(), usage=usage, conditions=conditions)
+
+
+def conditions(trouble: str = "", *, speed: float | None = 10.0, timed: bool | None = True) -> Conditions:
+    """Of a run whose device was equally fast before and after."""
+    reading = Reading(speed=speed, clock_mhz=1980.0, busy=0.25)
+    return Conditions(before=reading, after=reading, timed=timed, trouble=trouble)
 
 
 # --- time -------------------------------------------------------------------------------------------------------

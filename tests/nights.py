@@ -16,6 +16,7 @@ from nightlab.loop import Lab, Listener
 from nightlab.runner.fake import FakeBackend
 from nightlab.types import (
     Backend,
+    Conditions,
     Direction,
     Event,
     Exhausted,
@@ -80,6 +81,7 @@ class Bench:
     places: tuple[str, ...] = ("cpu:0",)
     clock: Clock = field(default_factory=Clock)
     seeds: int = 1
+    conditions: Callable[[Run], Conditions | None] = lambda run: None
     begun: dict[RunId, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,7 +117,11 @@ class Bench:
         """A lab as a new process would open it: over the same ledger, knowing nothing else."""
         with Ledger.open(self.settings.database, clock=self.clock) as ledger:
             fake = FakeBackend(
-                self.measure, ledger.append, places=self.places, usage=Usage(wall_s=self.seconds, cpu_s=self.seconds)
+                self.measure,
+                ledger.append,
+                places=self.places,
+                usage=Usage(wall_s=self.seconds, cpu_s=self.seconds),
+                conditions=self.conditions,
             )
             yield Lab(
                 self.settings,

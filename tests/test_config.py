@@ -19,6 +19,7 @@ from nightlab.config import (
     BudgetSettings,
     JudgeSettings,
     MetricSettings,
+    ProbeSettings,
     Settings,
     find_root,
     load_settings,
@@ -63,6 +64,9 @@ CHANGES = {
     "judge.useful_gain = 0.002": ("judge.useful_gain", 0.002),
     "judge.line_price = 0": ("judge.line_price", 0.0),
     "judge.memory_price = 2.5": ("judge.memory_price", 2.5),
+    "metric.timed = true": ("metric.timed", True),
+    'probe.command = "python probe.py"': ("probe.command", "python probe.py"),
+    "probe.timeout_seconds = 5": ("probe.timeout_seconds", 5.0),
 }
 
 
@@ -71,7 +75,7 @@ def flat(settings: Settings) -> dict[str, object]:
     found: dict[str, object] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings):
+        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings | ProbeSettings):
             found |= {f"{field.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
         elif field.name not in ("root", "pinned"):  # where the lab is and what it holds, nothing that one may set
             found[field.name] = value
@@ -129,6 +133,9 @@ REFUSALS = {
     "env = { A = 1 }": "env",
     "metric = 3": "metric",
     "metric.receipt = 1": "receipt",
+    'metric.timed = "yes"': "timed",
+    "metric.timed = 1": "timed",
+    "probe.cmd = 'x'": "cmd",
     'metric.low = "0"': "low",
     'metric.direction = "down"': "down",
     "budget.slots = 1.5": "slots",
@@ -163,6 +170,10 @@ REFUSALS = {
     "judge.noise = 0": "judge.noise",
     "judge.noise = inf": "infinite or NaN",
     "judge.noise_runs = 0": "noise_runs",
+    "probe.command = 'python -c \"print(1)'": "probe.command has a quotation mark",
+    'probe.command = "a \\u0000"': "zero byte",
+    "probe.timeout_seconds = 0": "probe.timeout_seconds",
+    "probe.timeout_seconds = inf": "infinite or NaN",
     "judge.noise_runs = inf": "infinite or NaN",
     'judge.prior = "hopeful"': "judge.prior",
     "judge.useful_gain = -1": "negative",
@@ -250,6 +261,7 @@ def test_what_the_run_sees_is_in_the_digest(other: Settings) -> None:
         dataclasses.replace(BASE, tag="mar5"),
         dataclasses.replace(BASE, budget=BudgetSettings(timeout_minutes=1.0, slots=8)),
         dataclasses.replace(BASE, judge=JudgeSettings(promote=0.99)),
+        dataclasses.replace(BASE, probe=ProbeSettings(command="python probe.py")),
     ],
 )
 def test_what_the_run_does_not_see_is_not(other: Settings) -> None:
@@ -392,7 +404,8 @@ def described(hint: object) -> str:
 def hints() -> dict[str, object]:
     """Key -> its type in the code."""
     found: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).items() if key != "root"}
-    for table, cls in (("metric", MetricSettings), ("budget", BudgetSettings), ("judge", JudgeSettings)):
+    tables = {"metric": MetricSettings, "budget": BudgetSettings, "judge": JudgeSettings, "probe": ProbeSettings}
+    for table, cls in tables.items():
         del found[table]
         found |= {f"{table}.{key}": hint for key, hint in get_type_hints(cls).items()}
     return found

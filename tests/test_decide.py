@@ -13,13 +13,27 @@ from hypothesis import strategies as st
 
 from nightlab import decide
 from nightlab.config import JudgeSettings, MetricSettings, Settings
-from nightlab.decide import FINAL_SEEDS, FIRST_SEED, MAX_LOST, TRY, Done, Execute, Propose, Step, Wait, final_seed
+from nightlab.decide import (
+    FINAL_SEEDS,
+    FIRST_SEED,
+    MAX_LOST,
+    MAX_LOST_IN_A_ROW,
+    TRY,
+    Done,
+    Execute,
+    Propose,
+    Step,
+    Wait,
+    final_seed,
+)
 from nightlab.history import History
 from nightlab.types import (
+    Conditions,
     Decision,
     Direction,
     Disputed,
     Ended,
+    Environment,
     Event,
     Judged,
     Lost,
@@ -38,12 +52,23 @@ from nightlab.types import (
     Voided,
     is_infrastructure,
 )
-from tests.builders import EPOCH, crashed, ended, experiment, experiment_name, finished, run
+from tests.builders import (
+    ENVIRONMENT,
+    EPOCH,
+    conditions,
+    crashed,
+    ended,
+    experiment,
+    experiment_name,
+    finished,
+    run,
+)
 from tests.nights import fold
 
 LAB = Settings(root=Path("/lab"), metric=MetricSettings(name="loss", low=None, high=None))
 A, B, C = (experiment_name(name) for name in "abc")
 LOST = Lost(reason="gone")
+SHARED = conditions("others used the GPU")
 
 
 def began(number: int = 1, *, ideas: int | None = 9, hours: float | None = None, baseline: str = "a") -> NightBegan:
@@ -58,10 +83,11 @@ def ran(
     seed: int = 42,
     purpose: Purpose = Purpose.IDEA,
     night: str = "n1",
+    met: Conditions | None = None,
 ) -> tuple[Event, ...]:
     """A run from start to end; `outcome` None: it is still under way."""
     started = Started(run=run(name, of, seed=seed, purpose=purpose, night=night))
-    return (started,) if outcome is None else (started, ended(name, outcome))
+    return (started,) if outcome is None else (started, ended(name, outcome, conditions=met))
 
 
 def proposed(name: str, parent: str | None = "a", *, seeds: int = 1, emitter: str = "knob") -> Proposed:
@@ -259,6 +285,18 @@ def test_the_final_block_alternates_champion_and_baseline() -> None:
     assert isinstance(step(*KEPT, *finals(8), exhausted=True), Done)
 
 
+def test_a_final_block_on_a_bad_device_is_given_up() -> None:
+    """Each of those runs costs its whole time: after so many in a row the night ends without a headline, not failed."""
+    events: list[Event] = list(KEPT)
+    while isinstance(wanted := step(*events, exhausted=True), Execute):
+        events += ran(f"f{len(events)}", wanted.experiment[2:], finished(), seed=wanted.seed, purpose=Purpose.FINAL,
+                      met=SHARED)  # fmt: skip
+    assert isinstance(wanted, Done)
+    assert not wanted.failed
+    assert len(events) - len(KEPT) == 2 * MAX_LOST_IN_A_ROW
+    assert decide.headline(fold(*events), LAB) is None
+
+
 @pytest.mark.parametrize(("outcome", "repeats"), [(LOST, MAX_LOST), (crashed(), 1)])
 def test_a_final_run_that_fails_does_not_hold_up_the_end(outcome: Outcome, repeats: int) -> None:
     """A lost final run is made again, a few times at most; a crashed one counts as made."""
@@ -325,6 +363,97 @@ def test_runs_that_were_lost_again_and_again_are_no_verdict_on_the_idea() -> Non
     verdict = decide.judge(history, LAB, B)
     assert verdict.decision is Decision.DISCARD
     assert "says nothing of the idea" in verdict.because
+
+
+# --- devices ----------------------------------------------------------------------------------------------------
+
+
+def test_a_value_that_is_not_believed_is_no_value() -> None:
+    """Of the champion, of an idea, at the end: it is no evidence, judges nothing and leaves its seed free."""
+    alone = (*START, *ran("a1", "a", finished(1.0), purpose=Purpose.BASELINE, met=SHARED))
+    assert step(*alone) == Execute(experiment=A, seed=FIRST_SEED, purpose=Purpose.BASELINE)
+    assert decide.rows(fold(*alone), LAB) == []
+    assert decide.due(fold(*alone, proposed("b"), *ran("b1", "b", finished(0.9)))) == []
+    idea = (*BASE, proposed("b"), *ran("b1", "b", finished(0.9), met=SHARED))
+    assert decide.due(fold(*idea)) == []
+    assert step(*idea) == Execute(experiment=B, seed=FIRST_SEED, purpose=Purpose.IDEA)
+    assert decide.due(fold(*idea, *ran("b2", "b", finished(0.9), met=conditions()))) == [B]
+
+
+def test_a_crash_that_is_not_believed_is_no_crash() -> None:
+    """Short of memory because others held it: the idea runs again, and the baseline ends no night."""
+    idea = (*BASE, proposed("b"), *ran("b1", "b", crashed("out of memory"), met=SHARED))
+    assert decide.due(fold(*idea)) == []
+    assert step(*idea) == Execute(experiment=B, seed=FIRST_SEED, purpose=Purpose.IDEA)
+    baseline = (*START, *ran("a1", "a", crashed("out of memory"), purpose=Purpose.BASELINE, met=SHARED))
+    assert step(*baseline) == Execute(experiment=A, seed=FIRST_SEED, purpose=Purpose.BASELINE)
+
+
+def test_both_ways_of_being_void_are_named() -> None:
+    """Lost runs and doubted ones add up, and the sentence tells of both."""
+    void = [*ran("b0", "b", LOST), *ran("b1", "b", finished(), met=SHARED), *ran("b2", "b", LOST)]
+    verdict = decide.judge(fold(*BASE, proposed("b"), *void), LAB, B)
+    assert verdict.because == (
+        "its runs were lost again and again or cannot be believed (others used the GPU), "
+        "which says nothing of the idea itself"
+    )
+
+
+COUNTED = conditions(timed=False)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param((), False, id="nothing is known"),
+        pytest.param(ran("a1", "a", finished(1.0)), False, id="one run"),
+        pytest.param((*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.0), seed=43)), False, id="two seeds"),
+        pytest.param((*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.0))), True, id="a repeat"),
+        pytest.param(
+            (*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.0), purpose=Purpose.VERIFY)),
+            True, id="a repeat by verify",
+        ),
+        pytest.param((*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.000001))), False, id="they differ"),
+        pytest.param(
+            (*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.0), met=SHARED)), False,
+            id="one of the two is not believed",
+        ),
+        pytest.param(
+            (*ran("a1", "a", finished(1.0)), *ran("a2", "a", finished(1.0)), *ran("a3", "a", finished(1.5))), False,
+            id="two agree and one does not",
+        ),
+        pytest.param(ran("a1", "a", finished(1.0), met=COUNTED), True, id="declared"),
+        pytest.param(
+            (*ran("a1", "a", finished(1.0), met=COUNTED), *ran("a2", "a", finished(1.1), met=COUNTED)), False,
+            id="declared, and belied",
+        ),
+        pytest.param(ran("a1", "a", finished(1.0), purpose=Purpose.EXEC, met=COUNTED), False, id="another command"),
+    ],
+)  # fmt: skip
+def test_deterministic_is_what_repeats_itself(events: tuple[Event, ...], expected: bool) -> None:
+    """Equal values for equal source, seed and environment, and none that differ; before that what the lab declares."""
+    assert decide.is_deterministic(fold(*START, *events).line) is expected
+
+
+def test_a_gpu_has_to_show_that_it_is_deterministic() -> None:
+    """Counted work is no promise that a GPU adds in the same order; and another machine is no repeat."""
+    gpu = replace(ENVIRONMENT, device="cuda:0")
+
+    def on(name: str, environment: Environment) -> tuple[Event, ...]:
+        started = Started(run=replace(run(name, "a"), environment=environment))
+        return started, ended(name, finished(float(len(name))), conditions=COUNTED)
+
+    assert not decide.is_deterministic(fold(*START, *on("a1", gpu)).line)
+    assert decide.is_deterministic(fold(*START, *on("a1", gpu), *on("a2", replace(gpu, device="cuda:1"))).line)
+    moved = replace(ENVIRONMENT, versions={"torch": "3.0"})
+    assert decide.is_deterministic(fold(*START, *on("a1", ENVIRONMENT), *on("a10", moved)).line)
+
+
+@pytest.mark.parametrize(("timed", "speed"), [(True, 10.0), (False, None), (None, None)])
+def test_speed_is_handed_on_where_the_value_depends_on_it(timed: bool | None, speed: float | None) -> None:
+    """A value that does not depend on speed, or of which nobody knows, is not to be corrected by it."""
+    history = fold(*START, *ran("a1", "a", finished(), met=conditions(timed=timed)), *ran("a2", "a", finished()))
+    assert [state.speed for state in history.runs.values()] == [speed, None]
 
 
 def test_a_failure_decides_whatever_else_ran() -> None:

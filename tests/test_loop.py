@@ -14,7 +14,7 @@ import pytest
 
 from nightlab import decide
 from nightlab.config import JudgeSettings, Settings
-from nightlab.decide import FINAL_SEEDS, FIRST_SEED, MAX_LOST, Done
+from nightlab.decide import FINAL_SEEDS, FIRST_SEED, MAX_LOST, MAX_LOST_IN_A_ROW, Done
 from nightlab.errors import (
     BackendError,
     BusyError,
@@ -31,6 +31,7 @@ from nightlab.loop import lease
 from nightlab.runner.fake import FakeBackend, FakeJob
 from nightlab.sources import TRAILER
 from nightlab.types import (
+    Conditions,
     Decision,
     Direction,
     Disputed,
@@ -47,7 +48,7 @@ from nightlab.types import (
     TimedOut,
     Voided,
 )
-from tests.builders import Repo, crashed
+from tests.builders import Repo, conditions, crashed
 from tests.nights import BASELINE, Answer, Bench, story
 
 WORSE, BETTER, HAIR, BROKEN, BEST = (f"LR = {n}\n" for n in range(1, 6))
@@ -474,6 +475,58 @@ def test_a_baseline_that_is_lost_again_and_again_ends_the_night(tmp_path: Path) 
     done, history = night_done(Bench(tmp_path / "lab", {BASELINE: Lost(reason="gone")}))
     assert done == Done("the baseline's runs were lost again and again", failed=True)
     assert len(history.runs) == MAX_LOST
+
+
+# --- devices that are not fit to be measured on -----------------------------------------------------------------
+
+
+def test_a_run_that_is_not_believed_is_made_again(tmp_path: Path) -> None:
+    """A lucky value from a contended device promotes nothing: the same seed runs again, and that value counts."""
+    seen: set[tuple[str, int]] = set()
+
+    def contended(run: Run) -> Conditions:
+        first = run.purpose is not Purpose.BASELINE and (run.experiment, run.seed) not in seen
+        seen.add((run.experiment, run.seed))
+        return conditions("others used the GPU" if first else "")
+
+    def lucky(run: Run) -> float:
+        return 1.2 if (run.experiment, run.seed) in seen else 0.5
+
+    bench = Bench(tmp_path / "lab", {BASELINE: 1.0, BETTER: lucky}, conditions=contended)
+    history = bench.night(ideas=1)
+    idea = next(s for s in history.experiments.values() if s.experiment.description == BETTER.strip())
+    assert [(r.run.seed, r.is_believed) for r in idea.runs] == [(FIRST_SEED, False), (FIRST_SEED, True)]
+    assert idea.verdict is not None
+    assert (idea.verdict.decision, idea.verdict.runs_used) == (Decision.DISCARD, 1)
+    assert not history.promotions
+
+
+def test_an_eternally_contended_device_ends_the_night_with_its_reason(tmp_path: Path) -> None:
+    """A baseline that never meets a device of its own is given up after a few runs, and the reason is the device's."""
+    bench = Bench(
+        tmp_path / "lab", {BASELINE: 1.0, BETTER: 0.9}, conditions=lambda run: conditions("others used the GPU")
+    )
+    done, history = night_done(bench)
+    assert done == Done("the baseline's runs cannot be believed (others used the GPU)", failed=True)
+    assert len(history.runs) == MAX_LOST
+
+
+def test_a_device_that_goes_bad_in_mid_night_ends_it(tmp_path: Path) -> None:
+    """Idea after idea is given up without a word against it, until so many runs in a row show whose fault it is."""
+    ideas = {f"LR = {n}\n": 0.9 for n in range(1, 20)}
+
+    def later(run: Run) -> Conditions:
+        return conditions("" if run.purpose is Purpose.BASELINE else "the GPU was too hot")
+
+    done, history = night_done(Bench(tmp_path / "lab", {BASELINE: 1.0, **ideas}, conditions=later), ideas=19)
+    assert done.failed
+    assert done.reason == (
+        f"the last {MAX_LOST_IN_A_ROW} runs cannot be believed (the GPU was too hot), so the machine needs a look"
+    )
+    assert len(history.runs) == 2 + MAX_LOST_IN_A_ROW
+    assert not history.promotions
+    verdicts = [s.verdict for s in history.experiments.values() if s.verdict]
+    assert all("the GPU was too hot" in v.because and "says nothing of the idea" in v.because for v in verdicts)
 
 
 class Refusing(FakeBackend):

@@ -27,7 +27,7 @@ from nightlab.types import (
     Started,
     Usage,
 )
-from tests.builders import EPOCH, crashed
+from tests.builders import EPOCH, conditions, crashed
 from tests.nights import BASELINE, Bench
 
 ANSWER = Callable[[Run], Outcome | float | None]
@@ -106,6 +106,16 @@ def test_a_run_that_was_lost_says_nothing(tmp_path: Path) -> None:
     found = verified(one)
     assert not found.holds
     assert "could not be run again, which says nothing of it" in found.because
+
+
+def test_a_repeat_that_is_not_believed_says_nothing(tmp_path: Path) -> None:
+    """Neither the same value nor another one from a contended device is an answer."""
+    one = bench(tmp_path)
+    first = next(iter(one.night(ideas=1).runs.values()))
+    one.conditions = lambda run: conditions("others used the GPU")
+    found = verified(one)
+    assert (found.holds, found.measured) == (False, first.value)
+    assert "which says nothing of it: not to be believed, others used the GPU" in found.because
 
 
 def test_without_noise_a_difference_cannot_be_weighed(tmp_path: Path) -> None:

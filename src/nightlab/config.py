@@ -34,6 +34,7 @@ class MetricSettings:
     low: float | None = 0.01  # believed only strictly above
     high: float | None = 100.0  # believed only strictly below
     receipt: bool = False  # whether a printed value without a receipt is disputed
+    timed: bool | Literal["auto"] = "auto"  # whether it depends on how fast the device is (`runner.conditions`)
 
     def reject(self, value: float) -> str | None:
         """Why `value` cannot be this metric, or None when it can."""
@@ -53,6 +54,18 @@ class BudgetSettings:
     timeout_minutes: float = 30.0  # of one run; the run's own budget ends it long before
     slots: int | Literal["auto"] = 1  # runs at a time; "auto": one per GPU, else one per core
     grace_seconds: float = 5.0  # between asking a process tree to end and killing it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """The lab's own measure of how fast a device is."""
+
+    command: str = ""  # prints one number, in work per second; "": there is none
+    timeout_seconds: float = 60.0
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        return tuple(shlex.split(self.command))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +99,7 @@ class Settings:
     metric: MetricSettings = field(default_factory=MetricSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
     pinned: str = ""  # digest of the lab's other files, device and profile (`runner.workspace.pinned`)
 
     @property
@@ -128,12 +142,18 @@ class _Metric(msgspec.Struct, forbid_unknown_fields=True):
     low: float | None = None
     high: float | None = None
     receipt: bool = False
+    timed: bool | Literal["auto"] = "auto"
 
 
 class _Budget(msgspec.Struct, forbid_unknown_fields=True):
     timeout_minutes: float = 30.0
     slots: int | Literal["auto"] = 1
     grace_seconds: float = 5.0
+
+
+class _Probe(msgspec.Struct, forbid_unknown_fields=True):
+    command: str = ""
+    timeout_seconds: float = 60.0
 
 
 class _Judge(msgspec.Struct, forbid_unknown_fields=True):
@@ -162,6 +182,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     metric: _Metric = msgspec.field(default_factory=_Metric)
     budget: _Budget = msgspec.field(default_factory=_Budget)
     judge: _Judge = msgspec.field(default_factory=_Judge)
+    probe: _Probe = msgspec.field(default_factory=_Probe)
 
 
 def find_root(start: Path) -> Path:
@@ -225,6 +246,7 @@ def load_settings(root: Path) -> Settings:
         metric=_metric(file.metric),
         budget=BudgetSettings(**msgspec.structs.asdict(file.budget)),
         judge=JudgeSettings(**msgspec.structs.asdict(file.judge)),
+        probe=ProbeSettings(**msgspec.structs.asdict(file.probe)),
     )
     _check(settings, path)
     return settings
@@ -238,27 +260,30 @@ def _metric(file: _Metric) -> MetricSettings:
         low=low if file.low is None else file.low,
         high=high if file.high is None else file.high,
         receipt=file.receipt,
+        timed=file.timed,
     )
 
 
 def _check(settings: Settings, path: Path) -> None:
-    metric, budget, judge = settings.metric, settings.budget, settings.judge
+    metric, budget, judge, probe = settings.metric, settings.budget, settings.judge, settings.probe
     slots_ok = budget.slots == "auto" or budget.slots >= 1
     bounds_ok = metric.low is None or metric.high is None or metric.low < metric.high
     paths = (*settings.editable, *settings.protected, *settings.link)
     outside = [p for p in paths if _leaves_root(p)]
     odd = [p for p in paths if p not in outside and (str(Path(p)) != p or p == ".")]
-    spoken = (settings.command, *settings.env, *settings.env.values())
+    spoken = (settings.command, probe.command, *settings.env, *settings.env.values())
     prices = (judge.useful_gain, judge.line_price, judge.memory_price)
-    budgets = (budget.timeout_minutes, budget.grace_seconds)
-    numbers = (metric.low, metric.high, *budgets, judge.noise, judge.noise_runs, *prices)
+    spans = (budget.timeout_minutes, budget.grace_seconds, probe.timeout_seconds)
+    numbers = (metric.low, metric.high, *spans, judge.noise, judge.noise_runs, *prices)
     problems = {
         # JSON, in which runs are recorded, has no word for it.
         "a number is infinite or NaN": not all(math.isfinite(n) for n in numbers if n is not None),
-        "command or env holds a zero byte": any("\0" in text for text in spoken),
+        "command, probe.command or env holds a zero byte": any("\0" in text for text in spoken),
         'a name in env is empty or holds "="': any(not name or "=" in name for name in settings.env),
         "command is empty": not settings.command.strip(),
         "command has a quotation mark without its twin": not _is_shell_words(settings.command),
+        "probe.command has a quotation mark without its twin": not _is_shell_words(probe.command),
+        "probe.timeout_seconds is not positive": not probe.timeout_seconds > 0,
         "editable names no file": not settings.editable,
         "metric.name is empty": not metric.name.strip(),
         "metric.low is not below metric.high": not bounds_ok,

@@ -6,8 +6,9 @@ The loop, the simulator and `log` ask the same functions. Nothing here reads a c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
@@ -22,6 +23,7 @@ from nightlab.types import (
     Finished,
     Lost,
     Purpose,
+    Run,
     StoppedEarly,
     TimedOut,
     Verdict,
@@ -35,8 +37,8 @@ FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets 
 MOST_SAVED = 1.0  # standard deviations of one run that an idea may at most lose for what it saves
 LITTLE_MEMORY = 0.1  # tenths: a percent is not worth a word
 SHORTEST_S = 1e-3  # no run is shorter, as far as the judge's clock goes
-MAX_LOST_IN_A_ROW = 9  # lost runs of any experiment, one after another, before the lab gives the night up
-MAX_LOST = 3  # runs of one experiment lost in a row before the lab gives it up
+MAX_LOST_IN_A_ROW = 9  # wasted runs of any experiment, one after another, before the lab gives the night up
+MAX_LOST = 3  # runs of one experiment, wasted in a row, before the lab gives it up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,6 @@ def rows(
     found = []
     for state in chosen:
         assert state.value is not None
-        speed = state.conditions.speed if state.conditions else None
         found.append(
             model.Row(
                 arm=state.run.experiment,
@@ -115,7 +116,7 @@ def rows(
                 slot=state.started_at / usual,
                 value=sign * state.value,
                 session=devices.setdefault(state.run.environment.device, len(devices)),
-                speed=math.log(speed) if speed else None,
+                speed=math.log(state.speed) if state.speed else None,
             )
         )
     return found
@@ -152,7 +153,7 @@ def prior(history: History, settings: Settings, evidence: list[model.Row]) -> Pr
 def due(history: History) -> list[ExperimentId]:
     """Experiments with news that no verdict has taken into account, oldest first."""
     champion = history.champion
-    if champion is None or not any(isinstance(r.outcome, Finished) for r in _steering(history.state(champion))):
+    if champion is None or not any(_is_evidence(r) for r in _steering(history.state(champion))):
         return []
     return [state.experiment.id for state in _open_ideas(history) if _has_news(history, state, champion)]
 
@@ -168,7 +169,7 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             experiment=experiment,
             champion=champion,
             decision=Decision.DISCARD,
-            because="its runs were lost again and again, which says nothing of the idea itself",
+            because=f"its runs {_how_wasted(state.runs)}, which says nothing of the idea itself",
         )
     if failed:
         return Verdict(
@@ -284,8 +285,55 @@ def describe_failure(state: RunState) -> str:
     return "gave no result"
 
 
+def is_deterministic(line: Iterable[ExperimentState]) -> bool:
+    """Whether the same source, seed and environment give the same value here, so that only seeds vary.
+
+    Known from runs that repeat another one: there is such a pair, and in none do the values differ. Before there is
+    one, a CPU run whose value does not depend on speed (its receipt or the lab says so) is taken for it: such a budget
+    counts work, as the shipped CPU profiles' do. A GPU may add in another order each time, so it has to show it.
+
+    Args:
+        line: experiments that can be compared with each other (`History.line`).
+    """
+    values: dict[tuple[str, ...], list[float]] = {}
+    declared = False
+    for state in line:
+        for run in state.finished():
+            if run.run.purpose not in (Purpose.EXEC, Purpose.LOG) and run.value is not None:
+                values.setdefault(_circumstances(run.run), []).append(run.value)
+                counts_work = run.conditions is not None and run.conditions.timed is False
+                declared = declared or (counts_work and run.run.environment.device.startswith("cpu"))
+    repeated = [found for found in values.values() if len(found) > 1]
+    return all(len(set(found)) == 1 for found in repeated) if repeated else declared
+
+
+def _circumstances(run: Run) -> tuple[str, ...]:
+    """All that is on record of what a run's value may depend on, the device's speed left out."""
+    here = run.environment
+    versions = (f"{name} {version}" for name, version in sorted(here.versions.items()))
+    kind = here.device.partition(":")[0]
+    return run.experiment, str(run.seed), kind, here.machine, here.python, here.platform, *versions
+
+
 def _failed(state: RunState) -> bool:
-    return isinstance(state.outcome, Crashed | TimedOut | Voided | Disputed)
+    return isinstance(state.outcome, Crashed | TimedOut | Voided | Disputed) and state.is_believed
+
+
+def _is_evidence(state: RunState) -> bool:
+    return isinstance(state.outcome, Finished) and state.is_believed
+
+
+def _is_wasted(state: RunState) -> bool:
+    """Whether the run is over and the machine is to blame that it says nothing."""
+    return isinstance(state.outcome, Lost) or (state.outcome is not None and not state.is_believed)
+
+
+def _how_wasted(runs: Sequence[RunState]) -> str:
+    """What happened to wasted runs, as it is said of them."""
+    troubles = dict.fromkeys(r.trouble for r in runs if r.trouble)
+    were_lost = ["were lost again and again"] if any(isinstance(r.outcome, Lost) for r in runs) or not troubles else []
+    doubted = [f"cannot be believed ({'; '.join(troubles)})"] if troubles else []
+    return " or ".join([*were_lost, *doubted])
 
 
 def _open_ideas(history: History) -> Iterator[ExperimentState]:
@@ -339,8 +387,12 @@ def next_step(
     assert night is not None
     champion = history.champion
     assert champion is not None
-    if _is_sick(history):
-        return Done(f"the last {MAX_LOST_IN_A_ROW} runs were all lost, so the machine needs a look", failed=True)
+    wasted = _wasted_in_a_row(history)
+    # What the night has found is not given up for want of a headline.
+    if len(wasted) >= MAX_LOST_IN_A_ROW and not any(r.run.purpose is Purpose.FINAL for r in wasted):
+        return Done(
+            f"the last {MAX_LOST_IN_A_ROW} runs {_how_wasted(wasted)}, so the machine needs a look", failed=True
+        )
     baseline = _baseline_step(history, settings, champion)
     if baseline is not None:
         return baseline
@@ -375,13 +427,13 @@ def _baseline_step(history: History, settings: Settings, champion: ExperimentId)
     if broken:
         return Done(f"the baseline {describe_failure(broken[-1])}", failed=True)
     if _gave_up(history, state):
-        return Done("the baseline's runs were lost again and again", failed=True)
-    taken = frozenset(r.run.seed for r in _steering(state) if r.outcome is None or r.value is not None)
+        return Done(f"the baseline's runs {_how_wasted(here)}", failed=True)
+    taken = frozenset(r.run.seed for r in _steering(state) if r.outcome is None or _is_evidence(r))
     if len(taken) < settings.judge.baseline_runs:
         seed = race.next_seed(taken, frozenset(), search_seed)
         return Execute(experiment=champion, seed=seed, purpose=Purpose.BASELINE)
     # Ideas need the champion's first value to be judged, but not its last.
-    return None if any(isinstance(r.outcome, Finished) for r in _steering(state)) else Wait()
+    return None if any(_is_evidence(r) for r in _steering(state)) else Wait()
 
 
 def _idea_step(history: History, state: ExperimentState, champion: ExperimentId) -> Step | None:
@@ -406,30 +458,21 @@ def _seeds(state: ExperimentState) -> frozenset[int]:
     return frozenset(r.run.seed for r in _steering(state) if r.outcome is None or _is_settled(r))
 
 
-def _is_sick(history: History) -> bool:
-    """Whether run after run of this night was lost, whatever it was."""
+def _wasted_in_a_row(history: History) -> list[RunState]:
+    """The night's latest runs that were wasted one after another, whatever they were; the newest MAX_LOST_IN_A_ROW."""
     night = history.night
     assert night is not None
-    lost = 0
-    for state in reversed(history.runs.values()):
-        if state.outcome is None:
-            continue
-        if not isinstance(state.outcome, Lost) or state.run.night != night.began.night:
-            return False
-        if state.run.purpose is Purpose.FINAL:
-            return False  # what the night has found is not given up for want of a headline
-        lost += 1
-        if lost == MAX_LOST_IN_A_ROW:
-            return True
-    return False
+    ended = (state for state in reversed(history.runs.values()) if state.outcome is not None)
+    wasted = takewhile(lambda state: _is_wasted(state) and state.run.night == night.began.night, ended)
+    return list(islice(wasted, MAX_LOST_IN_A_ROW))
 
 
 def _gave_up(history: History, state: ExperimentState) -> bool:
-    """Whether the experiment's latest runs of this night were all lost."""
+    """Whether the experiment's latest runs of this night were all wasted."""
     night = history.night.began.night if history.night else None
     ran = [r for r in _steering(state) if r.run.night == night and not isinstance(r.outcome, StoppedEarly)]
     latest = ran[-MAX_LOST:]
-    return len(latest) == MAX_LOST and all(isinstance(r.outcome, Lost) for r in latest)
+    return len(latest) == MAX_LOST and all(_is_wasted(r) for r in latest)
 
 
 def ideas_tried(history: History) -> int:
@@ -472,6 +515,9 @@ def _final_step(history: History, settings: Settings, champion: ExperimentId) ->
     enough = settings.judge.final_runs
     if all(len(history.state(arm).finished(Purpose.FINAL)) >= enough for arm in (champion, baseline)):
         return None
+    wasted = _wasted_in_a_row(history)
+    if len(wasted) >= MAX_LOST_IN_A_ROW and any(r.trouble for r in wasted):
+        return None  # unlike most lost ones each has cost a whole run, and the device does not get better
     for index in range(enough):
         seed = final_seed(night.number, index)
         for arm in (champion, baseline):

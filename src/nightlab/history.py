@@ -71,7 +71,17 @@ class RunState:
     @property
     def is_believed(self) -> bool:
         """Whether the device was fit to be measured on; a value from another one is on record and decides nothing."""
-        return self.conditions is None or not self.conditions.trouble
+        return not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """What was amiss with the device, so that the ending is not believed; "" if nothing was."""
+        return self.conditions.trouble if self.conditions is not None else ""
+
+    @property
+    def speed(self) -> float | None:
+        """Of the device around the run, in work per second of its probe; None if the value does not depend on it."""
+        return self.conditions.speed if self.conditions is not None and self.conditions.timed else None
 
 
 @dataclass(slots=True)
@@ -98,8 +108,9 @@ class ExperimentState:
         return self.experiment.parent is not None and (verdict is None or not verdict.decision.is_final)
 
     def finished(self, *purposes: Purpose) -> list[RunState]:
-        """Finished runs, of the given purposes or of all."""
-        return [r for r in self.runs if r.value is not None and (not purposes or r.run.purpose in purposes)]
+        """Finished runs whose value is believed, of the given purposes or of all."""
+        finished = [r for r in self.runs if r.value is not None and r.is_believed]
+        return [r for r in finished if not purposes or r.run.purpose in purposes]
 
     @property
     def is_running(self) -> bool:

@@ -105,6 +105,8 @@ def _allowed(lab: Lab, root: ExperimentId | None) -> float | None:
 
 def _compared(metric: str, run: RunState, recorded: float, done: RunState, allowed: float | None) -> tuple[bool, str]:
     name, measured = run.run.id, done.value
+    if done.trouble:
+        return False, f"{name} could not be run again, which says nothing of it: not to be believed, {done.trouble}"
     if measured is None:
         why = decide.describe_failure(done)
         if done.outcome is not None and is_infrastructure(done.outcome):

@@ -58,10 +58,8 @@ def run(order: Order, held: int | None = None) -> int:
         with StopSignals() as signals:
             ending = supervise(order, signals)
             # From here on a signal changes nothing any more: the ending is known and gets written.
-            problems = (
-                *ending.remarks,
-                *record(order, Ended(run=order.run.id, outcome=ending.outcome, usage=ending.usage)),
-            )
+            ended = Ended(run=order.run.id, outcome=ending.outcome, usage=ending.usage, conditions=ending.conditions)
+            problems = (*ending.remarks, *record(order, ended))
         for problem in problems:
             print(f"nightlab: {problem}", file=sys.stderr)
         return ending.exit_code

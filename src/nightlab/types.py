@@ -244,7 +244,8 @@ class Conditions:
 
     before: Reading
     after: Reading
-    trouble: str = ""  # why the run's value is not believed: a contended or throttled device
+    timed: bool | None = None  # whether the value depends on how fast the device is; None: nobody says
+    trouble: str = ""  # why the run's ending is not believed: a contended or throttled device
 
     @property
     def speed(self) -> float | None:

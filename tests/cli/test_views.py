@@ -18,8 +18,8 @@ from nightlab.git import Git
 from nightlab.ledger import Ledger
 from nightlab.runner.order import RunFiles
 from nightlab.takeover import take_over
-from nightlab.types import Change, ChangeKind, Crashed, Purpose
-from tests.builders import Repo, powerless, shared_directory
+from nightlab.types import Change, ChangeKind, Crashed, Finished, Metrics, Purpose
+from tests.builders import Repo, conditions, powerless, shared_directory
 from tests.report.stories import START, Story
 
 BASE = (0.9980, 0.9985, 0.9982)
@@ -237,6 +237,46 @@ def test_show_a_crash_says_why(lab: Story, capsys: pytest.CaptureFixture[str]) -
     assert sheet["verdicts"][0]["decision"] == "crash"
     assert set(sheet) >= {"experiment", "number", "description", "status", "hypothesis", "changes", "patch", "runs",
                           "verdicts", "commit", "parent", "source_hash"}  # fmt: skip
+
+
+@pytest.fixture
+def doubted(repo: Repo) -> Story:
+    """A lab in which the only idea's first run is not believed."""
+    settings = load_settings(repo.root)
+    story = Story(settings)
+    story.night(*BASE)
+    name = story.experiment("shared", parent=story.history.champion)
+    story.end(story.start(name), Finished(metrics=Metrics(primary=0.1)), conditions("others used the GPU"))
+    tell(story, settings)
+    return story
+
+
+def test_show_tells_how_a_run_found_its_device(doubted: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """Readings in plain words, and why the value is not believed; all of it in JSON."""
+    call(doubted.settings.root, "show", run_of(doubted, 2))
+    out = capsys.readouterr().out
+    assert "finished, not believed" in out
+    assert f"{run_of(doubted, 2)} is not believed: others used the GPU" in out
+    assert (
+        "device: speed of the probe 10 before, 10 after; clock 1980 MHz; others used 25% of it; "
+        "the value depends on its speed" in out
+    )
+    call(doubted.settings.root, "show", "2", "--json")
+    (sheet,) = parsed(capsys)["runs"]
+    assert sheet["conditions"]["trouble"] == "others used the GPU"
+    assert sheet["conditions"]["before"] == {"speed": 10.0, "clock_mhz": 1980.0, "busy": 0.25}
+    call(doubted.settings.root, "show", "1", "--json")
+    assert parsed(capsys)["runs"][0]["conditions"] is None
+
+
+def test_runs_mark_what_is_not_believed(doubted: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the table and in JSON; its value stays on view."""
+    call(doubted.settings.root, "runs", "--experiment", "2")
+    assert "finished, not believed" in capsys.readouterr().out
+    call(doubted.settings.root, "runs", "--json")
+    rows = parsed(capsys)
+    assert [(row["speed"], row["trouble"]) for row in rows[-2:]] == [(None, ""), (10.0, "others used the GPU")]
+    assert (rows[-1]["outcome"], rows[-1]["metric"]) == ("finished", 0.1)
 
 
 def test_show_log_prints_all_of_it_safely(lab: Story, capsys: pytest.CaptureFixture[str]) -> None:

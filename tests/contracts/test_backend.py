@@ -28,7 +28,7 @@ from nightlab.types import (
     Started,
     StoppedEarly,
 )
-from tests.builders import Repo, experiment
+from tests.builders import Repo, conditions, experiment
 from tests.runner.orders import make_run, wait_until
 
 # What a commit's train.py does; the fake answers by the same names.
@@ -105,6 +105,19 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
 
 def order(name: str = "r1") -> Run:
     return make_run(name, ("python", "train.py"))
+
+
+def test_a_fake_run_meets_the_conditions_that_are_asked_for() -> None:
+    """By a function of the run; without one nobody has looked at the device."""
+    endings: list[Ended] = []
+    met = conditions("others used the GPU")
+    fake = FakeBackend(
+        lambda run, commit: Crashed(summary="x"), endings.append, conditions=lambda run: met if run.id == "r1" else None
+    )
+    for name in ("r1", "r2"):
+        fake.start(order(name), "").poll()
+    FakeBackend(lambda run, commit: None, endings.append).start(order("r3"), "").cancel("enough")
+    assert [ended.conditions for ended in endings] == [met, None, None]
 
 
 class TestBackend:

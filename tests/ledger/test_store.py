@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from nightlab.errors import AlreadyRecordedError, LedgerError, LedgerUnreadableError
 from nightlab.history import History
 from nightlab.ledger import Ledger, codec
+from nightlab.ledger.query import ask
 from nightlab.ledger.store import SCHEMA_VERSION, chain
 from nightlab.types import (
     Decision,
@@ -42,6 +43,7 @@ from nightlab.types import (
 from tests.builders import (
     EPOCH,
     Clock,
+    conditions,
     crashed,
     ended,
     experiment,
@@ -168,6 +170,24 @@ def test_run_rows_tell_a_run_with_its_experiment(ledger: Ledger) -> None:
     assert [r.run for r in ledger.run_rows(experiment_name("b"))] == ["r2"]
     assert ledger.is_over(RunId("r2"))
     assert not ledger.is_over(RunId("r0"))
+
+
+def test_a_run_that_is_not_believed_makes_no_record(ledger: Ledger) -> None:
+    """It is in the table of runs with its reason, for `query` too; nobody's memory says that the idea was tried."""
+    baseline, night = experiment_name("a"), NightId("n1")
+    ledger.append(*A_RUN, NightBegan(night=night, seed=0, ideas=1, hours=None, baseline=baseline))
+    ledger.append(ended("r1", finished(0.5), conditions=conditions("others used the GPU", speed=8.0)))
+    ledger.append(Started(run=run("r2", "a")), ended("r2", finished(0.6), conditions=conditions()))
+    assert [(r.run, r.speed, r.trouble) for r in ledger.run_rows()] == [
+        ("r1", 8.0, "others used the GPU"),
+        ("r2", 10.0, ""),
+    ]
+    with ask(ledger, "SELECT run FROM records") as answer:
+        assert list(answer.rows) == [("r2",)]
+    with ask(ledger, "SELECT id FROM runs WHERE trouble <> ''") as answer:
+        assert list(answer.rows) == [("r1",)]
+    first = ledger.history().runs[RunId("r1")]
+    assert (first.is_believed, first.value) == (False, 0.5)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from nightlab.ledger.records import Records
 from nightlab.memory import INDEX, packet, reference
 from nightlab.types import (
     Change,
+    Conditions,
     Crashed,
     Ended,
     Environment,
@@ -180,10 +181,11 @@ class Story:
         self.tell(Started(run=run))
         return name
 
-    def end(self, run: RunId, outcome: Outcome) -> None:
+    def end(self, run: RunId, outcome: Outcome, conditions: Conditions | None = None) -> None:
         """End a run; the clock moves on."""
         self.now += 60 * self.minutes
-        self.tell(Ended(run=run, outcome=outcome, usage=Usage(wall_s=60 * self.minutes, cpu_s=45 * self.minutes)))
+        usage = Usage(wall_s=60 * self.minutes, cpu_s=45 * self.minutes)
+        self.tell(Ended(run=run, outcome=outcome, usage=usage, conditions=conditions))
 
     def log(self, description: str, outcome: Outcome, status: str) -> RunId:
         """A run that its author wrote down by hand."""

@@ -12,7 +12,7 @@ from nightlab.config import MetricSettings, Settings
 from nightlab.errors import LedgerError
 from nightlab.report.morning import render, write_report
 from nightlab.types import Crashed, Direction, Finished, Metrics, NightBegan, NightId, Purpose
-from tests.builders import powerless, shared_directory
+from tests.builders import conditions, powerless, shared_directory
 from tests.report.stories import START, Story, invented_night
 
 SETTINGS = Settings(root=Path("/lab"))
@@ -100,6 +100,24 @@ def test_kept_open_worse_and_failed_have_sections_of_their_own() -> None:
     assert "#3 loses: -0.2" in found["## What Did Not Help"]
     assert "2 runs: `RuntimeError: CUDA out of memory` (#4, #6)" in found["## What Failed"]
     assert "nightlab diff" in found["## What To Do Next"]
+
+
+def test_runs_that_are_not_believed_are_counted_with_their_reasons() -> None:
+    """How many, why, the most frequent first; they are no failures, no keeps, and no level rests on them."""
+    story = night()
+    before = render(story.own, story.records, SETTINGS, story.now)
+    name = story.experiment("shared", parent=story.history.champion)
+    for trouble in ("the GPU was too hot", "others used the GPU", "others used the GPU"):
+        story.end(story.start(name), Finished(metrics=Metrics(primary=0.1)), conditions(trouble))
+    story.end(story.start(name), Crashed(summary="no memory", signature="no memory"), conditions("others held memory"))
+    report = render(story.own, story.records, SETTINGS, story.now)
+    assert (
+        "- 4 runs not believed, counted as no try and made again: "
+        "others used the GPU (2); the GPU was too hot (1); others held memory (1)." in report
+    )
+    assert "not believed" not in before
+    assert "no memory" not in report
+    assert "0.100000" not in report
 
 
 def test_empty_sections_are_left_out() -> None:

@@ -67,7 +67,8 @@ def make_lab(directory: Path) -> None:
     templates = resources.files("nightlab") / "templates"
     for source, name in TEMPLATES.items():
         text = (templates / source).read_text(encoding="utf-8")
-        (directory / name).write_text(text.replace("{noise}", _first_guess()), encoding="utf-8")
+        filled = text.replace("{noise}", _first_guess()).replace("{probe}", _probe_setting())
+        (directory / name).write_text(filled, encoding="utf-8")
     _first_commit(directory)
 
 
@@ -79,6 +80,14 @@ def _first_guess() -> str:
     from nightlab.runner.machine import visible_gpus
 
     return "0.0005" if visible_gpus() else "0.008"
+
+
+def _probe_setting() -> str:
+    """The probe of a lab whose budget is in seconds; on a CPU it counts work, and speed does not matter."""
+    from nightlab.runner.machine import visible_gpus
+
+    command = 'command = "uv run prepare.py --probe"'
+    return f"\n[probe]\n{command}  # how fast the GPU is, before and after each run\n" if visible_gpus() else ""
 
 
 def _benchmark_file(name: str) -> bytes:

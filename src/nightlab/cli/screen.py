@@ -130,6 +130,8 @@ class Screen:
 
     def _ended_line(self, state: RunState, history: History) -> Text | None:
         experiment = history.state(state.run.experiment).experiment
+        if state.trouble:
+            return _stamped(history, experiment, "doubted", "yellow", f"not believed: {safe.plain(state.trouble)}")
         if isinstance(state.outcome, Finished):
             spent = f"{state.usage.wall_s:.0f} s" if state.usage else ""
             return _stamped(

@@ -6,7 +6,7 @@ Names with an underscore are ours and may change with any version; the views are
 
 from __future__ import annotations
 
-VERSION = 2
+VERSION = 3
 
 EVENTS = """
 CREATE TABLE IF NOT EXISTS events (
@@ -29,7 +29,8 @@ CREATE TABLE _run (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, experiment TEXT NOT NULL REFERENCES _experiment(id),
     seed INTEGER NOT NULL, purpose TEXT NOT NULL, slot INTEGER NOT NULL, night TEXT, device TEXT NOT NULL,
     dirty INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL, ended_seq INTEGER, outcome TEXT, metric REAL,
-    memory_mb REAL, wall_s REAL, cpu_s REAL, body BLOB NOT NULL, ended BLOB, logged BLOB
+    memory_mb REAL, wall_s REAL, cpu_s REAL, speed REAL, trouble TEXT NOT NULL DEFAULT '', body BLOB NOT NULL,
+    ended BLOB, logged BLOB
 ) STRICT;
 CREATE INDEX _run_own ON _run (seq) WHERE logged IS NULL;
 CREATE INDEX _run_of_experiment ON _run (experiment, seq);
@@ -81,7 +82,7 @@ CREATE VIEW experiments AS SELECT
     hypothesis, tags, changes, decision, gain, low, high, probability, because FROM _experiment;
 CREATE VIEW runs AS SELECT
     id, seq, experiment, seed, purpose, slot, night, device, dirty, started_at, ended_at, outcome, metric, memory_mb,
-    wall_s, cpu_s FROM _run;
+    wall_s, cpu_s, speed, trouble FROM _run;
 CREATE VIEW verdicts AS SELECT
     seq, experiment, champion, decision, gain, low, high, probability, runs_used, because FROM _verdict;
 CREATE VIEW nights AS SELECT number, id, began_at, baseline, ended_at, reason FROM _night;

@@ -54,6 +54,8 @@ class RunRow:
     ended_at: float | None
     wall_s: float | None
     cpu_s: float | None
+    speed: float | None  # of the device around the run, in work per second of its probe
+    trouble: str  # why the run is not believed; "" if it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +319,8 @@ class Ledger:
             rows = self._db.execute(
                 "SELECT r.id, r.experiment, e.number, r.seed, r.purpose, COALESCE(r.outcome, 'running'), r.metric,"
                 " e.source_hash, e.parent, e.commit_id, e.parent_commit, e.decision, e.emitter, e.family,"
-                " e.description, r.device, r.night, r.started_at, r.ended_at, r.wall_s, r.cpu_s"
+                " e.description, r.device, r.night, r.started_at, r.ended_at, r.wall_s, r.cpu_s,"
+                " r.speed, r.trouble"
                 " FROM _run r JOIN _experiment e ON e.id = r.experiment"
                 " WHERE ?1 IS NULL OR r.experiment = ?1 ORDER BY r.seq",
                 (experiment,),

@@ -151,11 +151,12 @@ class Tables:
         finished = event.outcome.metrics if isinstance(event.outcome, Finished) else None
         self._db.execute(
             "UPDATE _run SET ended_at = ?, ended_seq = ?, outcome = ?, metric = ?, memory_mb = ?, wall_s = ?,"
-            " cpu_s = ?, ended = ? WHERE id = ?",
+            " cpu_s = ?, speed = ?, trouble = ?, ended = ? WHERE id = ?",
             (
                 at, seq, codec.outcome_kind(event.outcome), finished.primary if finished else None,
                 finished.memory_mb if finished else None, event.usage.wall_s, event.usage.cpu_s,
-                codec.encode(event)[2], event.run,
+                event.conditions.speed if event.conditions else None, _trouble(event), codec.encode(event)[2],
+                event.run,
             ),
         )  # fmt: skip
         self._record_of_lab("r.id = ?", event.run)
@@ -207,9 +208,10 @@ class Tables:
             (name, *_COUNTS),
         ).fetchall()
         for seq, run, at, experiment, ended, source, commit, parent, decision, because, *idea, is_baseline in rows:
-            outcome = ending_of(ended).outcome
+            ending = ending_of(ended)
+            outcome = ending.outcome
             status = _status(outcome, Decision(decision) if decision else None, is_baseline=bool(is_baseline))
-            if status is None:
+            if status is None or _trouble(ending):
                 continue
             finished = outcome.metrics if isinstance(outcome, Finished) and status != CRASH else None
             crash = outcome if isinstance(outcome, Crashed) else None
@@ -385,6 +387,11 @@ def _status(outcome: Outcome, decision: Decision | None, *, is_baseline: bool) -
     if is_baseline:
         return KEEP
     return _SETTLED.get(decision) if decision else None
+
+
+def _trouble(ending: Ended) -> str:
+    """Why a run is not believed; no record is made of such a one."""
+    return ending.conditions.trouble if ending.conditions is not None else ""
 
 
 def moment_of(run: str) -> float | None:

@@ -15,7 +15,7 @@ from nightlab.report.levels import Levels
 from nightlab.report.summary import outcome_of, status_of
 from nightlab.report.words import iso
 from nightlab.runner.order import RunFiles
-from nightlab.types import Lost, RunId, StoppedEarly, Verdict
+from nightlab.types import Conditions, Lost, RunId, StoppedEarly, Verdict
 
 _SHORTEST = 3  # characters from which a prefix counts as a name
 
@@ -36,6 +36,7 @@ class RunSheet:
     ended_at: str | None
     wall_s: float | None
     cpu_s: float | None
+    conditions: Conditions | None  # of its device; its `trouble` says why the run is not believed
     memory_mb: float | None
     steps: int | None
     throughput: float | None
@@ -139,6 +140,7 @@ def _run(settings: Settings, state: RunState) -> RunSheet:
         ended_at=iso(state.ended_at) if state.ended_at is not None else None,
         wall_s=state.usage.wall_s if state.usage else None,
         cpu_s=state.usage.cpu_s if state.usage else None,
+        conditions=state.conditions,
         memory_mb=metrics.memory_mb if metrics else None,
         steps=metrics.steps if metrics else None,
         throughput=metrics.throughput if metrics else None,

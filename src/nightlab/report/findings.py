@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -46,6 +47,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Runs that are not believed for the same reason; they decide nothing and are made again."""
+
+    why: str
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     summary: LabSummary
     since_hours: float
@@ -55,6 +64,7 @@ class Findings:
     open: tuple[Finding, ...]  # not proven, the most promising first
     worse: tuple[Finding, ...]  # clearly worse, the largest effects first
     failures: tuple[Failure, ...]  # the most frequent first
+    doubts: tuple[Doubt, ...]  # the most frequent first
 
 
 def find(
@@ -84,6 +94,7 @@ def find(
     recent = [s for s in history.experiments.values() if (last_moment(s) or 0.0) >= start]
     ideas = [s for s in recent if status_of(history, s) not in ("baseline", "recorded")]
     ended = [r for r in history.runs.values() if r.ended_at is not None and r.run.purpose is not Purpose.VERIFY]
+    fresh = [r for r in ended if (r.ended_at or 0.0) >= start]
     return Findings(
         summary=summary,
         since_hours=since_hours,
@@ -92,7 +103,8 @@ def find(
         kept=tuple(_finding(history, s) for s in ideas if s.verdict and s.verdict.decision is Decision.KEEP),
         open=_open(history, settings, ideas),
         worse=_worse(history, ideas),
-        failures=_failures(history, [r for r in ended if (r.ended_at or 0.0) >= start]),
+        failures=_failures(history, [r for r in fresh if r.is_believed]),
+        doubts=tuple(Doubt(why=why, runs=n) for why, n in Counter(r.trouble for r in fresh if r.trouble).most_common()),
     )
 
 

@@ -259,6 +259,10 @@ def _night_facts(found: Findings, now: float) -> list[str]:
             f"{duration(60 * night.elapsed_minutes)}; all in all {count(lab.cost.runs, 'run')}, "
             f"{duration(60 * lab.cost.wall_minutes)} of running."
         )
+    if found.doubts:
+        why = "; ".join(f"{doubt.why} ({doubt.runs})" for doubt in found.doubts)
+        total = sum(doubt.runs for doubt in found.doubts)
+        facts.append(f"{count(total, 'run')} not believed, counted as no try and made again: {markdown(why, 300)}.")
     if not found.tried and found.last_activity is not None and lab.ideas.tried:
         gone = ago(now - found.last_activity)
         facts.append(f"Nothing new in the last {found.since_hours:g} hours; the last run ended {gone}.")

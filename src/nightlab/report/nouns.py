@@ -160,6 +160,8 @@ class RunLine:
     ended_at: str | None
     wall_s: float | None
     cpu_s: float | None
+    speed: float | None
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def progress(history: History, settings: Settings) -> Progress:
     lines, levels = _lines(history, settings)
     points, failed = [], []
     for name, state in history.experiments.items():
-        values = tuple(r.value for r in state.runs if r.value is not None and r.run.purpose.steers)
+        values = tuple(r.value for r in state.finished() if r.value is not None and r.run.purpose.steers)
         values = values or tuple(r.value for r in state.runs if r.value is not None and r.logged is not None)
         if values:
             value = levels.get(name, sum(values) / len(values))

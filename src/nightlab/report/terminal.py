@@ -195,7 +195,11 @@ def runs_table(rows: Iterable[RunRow]) -> Table:
 def _run_cells(row: RunRow) -> tuple[Text, ...]:
     metric = "-" if row.metric is None else words.number(row.metric, 6)
     plain_cells = (Text(row.run), Text(f"#{row.number}"), Text(_seed(row.seed)), Text(metric))
-    return (*plain_cells, _word(row.outcome), Text(row.purpose), _word(row.decision))
+    return (*plain_cells, _outcome(row.outcome, row.trouble), Text(row.purpose), _word(row.decision))
+
+
+def _outcome(outcome: str, trouble: str) -> Text:
+    return Text(f"{outcome}, not believed", "yellow") if trouble else _word(outcome)
 
 
 # --- show -------------------------------------------------------------------------------------------------------
@@ -271,11 +275,17 @@ def _run_lines(sheet: Dossier) -> RenderableType:
         mark = "bold" if run.run == sheet.asked_for else ""
         memory = "-" if run.memory_mb is None else f"{run.memory_mb / 1024:.1f} GB"
         wall = "-" if run.wall_s is None else words.duration(run.wall_s)
-        table.add_row(Text(run.run, mark), _seed(run.seed), _metric(run), _word(run.outcome), run.purpose,
+        outcome = _outcome(run.outcome, run.conditions.trouble if run.conditions else "")
+        table.add_row(Text(run.run, mark), _seed(run.seed), _metric(run), outcome, run.purpose,
                       plain(run.device, 20), wall, memory)  # fmt: skip
     parts: list[RenderableType] = [table]
     parts += [Text(f"{run.run} {plain(run.because, 300)}", "red") for run in sheet.runs if run.because]
+    for run in sheet.runs:
+        if run.conditions is not None and run.conditions.trouble:
+            parts.append(Text(f"{run.run} is not believed: {plain(run.conditions.trouble, 300)}", "yellow"))
     shown = next((r for r in sheet.runs if r.run == sheet.asked_for), sheet.runs[-1])
+    if shown.conditions is not None:
+        parts.append(Text(f"device: {words.conditions(shown.conditions)}", "dim"))
     return Group(*parts, Text(f"files: {shown.directory}", "dim", overflow="fold"))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from nightlab.types import Conditions
+
 PROOF = 0.95  # probability from which "better" is said without a "looks"
 SURE = 10_000  # odds beyond which "1 chance in ..." is not spelled out
 
@@ -77,6 +79,22 @@ def duration(seconds: float) -> str:
 def ago(seconds: float) -> str:
     """How long ago something was."""
     return "just now" if seconds < 5 else f"{duration(seconds)} ago"
+
+
+def conditions(found: Conditions) -> str:
+    """How a run found its device and left it: speed of the probe, clock, what others used."""
+    before, after = found.before, found.after
+    speeds = [f"{speed:.4g} {when}" for speed, when in ((before.speed, "before"), (after.speed, "after")) if speed]
+    parts = [f"speed of the probe {', '.join(speeds)}"] if speeds else []
+    clocks = dict.fromkeys(f"{clock:.0f}" for clock in (before.clock_mhz, after.clock_mhz) if clock is not None)
+    if clocks:
+        parts.append(f"clock {' and '.join(clocks)} MHz")
+    busy = [reading.busy for reading in (before, after) if reading.busy is not None]
+    if busy:
+        parts.append(f"others used {max(busy):.0%} of it")
+    if found.timed is not None:
+        parts.append("the value depends on its speed" if found.timed else "the value does not depend on its speed")
+    return "; ".join(parts) or "nothing could be read"
 
 
 def gain_in_words(mean: float, low: float, high: float, probability: float, than: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nightlab.errors import BackendError
-from nightlab.types import Ended, Environment, Outcome, Run, RunId, StoppedEarly, Usage
+from nightlab.types import Conditions, Ended, Environment, Outcome, Run, RunId, StoppedEarly, Usage
 
 Respond = Callable[[Run, str], Outcome | None]
 Record = Callable[[Ended], object]
@@ -19,12 +19,20 @@ class FakeBackend:
         record: takes each ending, once.
         places: devices of the parallel places.
         usage: what each run is said to have cost.
+        conditions: how each run found its device; None, or an answer of None: nobody looked.
     """
 
     def __init__(
-        self, respond: Respond, record: Record, *, places: tuple[str, ...] = ("cpu:0",), usage: Usage | None = None
+        self,
+        respond: Respond,
+        record: Record,
+        *,
+        places: tuple[str, ...] = ("cpu:0",),
+        usage: Usage | None = None,
+        conditions: Callable[[Run], Conditions | None] = lambda run: None,
     ) -> None:
         self._respond, self._record, self._places = respond, record, places
+        self._conditions = conditions
         self._usage = usage or Usage(wall_s=0.0, cpu_s=0.0)
         self._jobs: dict[RunId, FakeJob] = {}
 
@@ -43,7 +51,9 @@ class FakeBackend:
         """
         if run.id in self._jobs:
             raise BackendError(f"run {run.id} was started before", hint="each run is started once")
-        self._jobs[run.id] = FakeJob(run.id, lambda: self._respond(run, commit), self._end)
+        self._jobs[run.id] = FakeJob(
+            run.id, lambda: self._respond(run, commit), lambda outcome: self._end(run, outcome)
+        )
         return self._jobs[run.id]
 
     def is_alive(self, run: RunId) -> bool:
@@ -58,16 +68,14 @@ class FakeBackend:
     def clear(self, run: RunId) -> None:
         """Nothing is ever left behind."""
 
-    def _end(self, run: RunId, outcome: Outcome) -> None:
-        self._record(Ended(run=run, outcome=outcome, usage=self._usage))
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        self._record(Ended(run=run.id, outcome=outcome, usage=self._usage, conditions=self._conditions(run)))
 
 
 class FakeJob:
     """A run that exists only in what it answers."""
 
-    def __init__(
-        self, run: RunId, respond: Callable[[], Outcome | None], end: Callable[[RunId, Outcome], None]
-    ) -> None:
+    def __init__(self, run: RunId, respond: Callable[[], Outcome | None], end: Callable[[Outcome], None]) -> None:
         self._run, self._respond, self._end_run = run, respond, end
         self.is_over = False
 
@@ -89,4 +97,4 @@ class FakeJob:
     def _end(self, outcome: Outcome | None) -> None:
         if outcome is not None:
             self.is_over = True
-            self._end_run(self._run, outcome)
+            self._end_run(outcome)

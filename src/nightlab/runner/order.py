@@ -33,6 +33,11 @@ class RunFiles:
         return self.directory / "out.log"
 
     @property
+    def probe_log(self) -> Path:
+        """What the lab's probe command printed last."""
+        return self.directory / "probe.log"
+
+    @property
     def summary(self) -> Path:
         """AUTORESEARCH_SUMMARY_PATH: a JSON object with the metric and what else the run measured."""
         return self.directory / "summary.json"
@@ -79,6 +84,16 @@ class RunFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a run's device is looked at, before and after."""
+
+    probe: tuple[str, ...] = ()  # the lab's own command that prints the device's speed; (): there is none
+    probe_limit_s: float = 60.0
+    timed: bool | None = None  # whether the value depends on speed; None: the receipt says, or the kind of device
+    neighbours: int = 0  # other places of the lab on the same CPU
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """Everything a supervisor needs to know; it reads no settings and asks no ledger."""
 
@@ -94,6 +109,7 @@ class Order:
     guarded: Mapping[str, str] = field(default_factory=dict)  # path below root -> sha256 before the start
     workspace: Path | None = None  # deleted after the run
     echo: bool = False  # pass the output on and stay in the caller's terminal
+    look: Look | None = None  # None: nobody looks at the device
 
     @property
     def files(self) -> RunFiles:

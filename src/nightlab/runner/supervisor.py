@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nightlab.runner import conditions
 from nightlab.runner.files import read_small, remove_tree
 from nightlab.runner.guard import Launch
 from nightlab.runner.log import RECENT, BoundedLog, LineReader, Printed
@@ -15,7 +16,8 @@ from nightlab.runner.order import Order, RunFiles
 from nightlab.runner.result import read_outcome
 from nightlab.runner.tend import Cause, StopSignals, Stream, Terms, tend
 from nightlab.runner.tree import RUN_VARIABLE, kill_marked
-from nightlab.types import Outcome, Usage
+from nightlab.runner.trouble import clean, last_lines
+from nightlab.types import Conditions, Finished, Outcome, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Ending:
 
     outcome: Outcome
     usage: Usage
+    conditions: Conditions | None = None
     exit_code: int  # by the customs of shells: 124 after a timeout, 128 + signal, 127 if the command never started
     remarks: tuple[str, ...] = ()  # what went wrong around the run and did not change its outcome
 
@@ -39,11 +42,15 @@ def supervise(order: Order, signals: StopSignals) -> Ending:
         signals: entered; a signal ends the run early.
     """
     files = order.files
+    remarks: list[str] = []
+    watch = conditions.watch(order, lambda: _probe(order, signals, remarks))
+    if watch is not None:
+        watch.before()
     for stale in (files.result, files.summary, files.receipt):
         with contextlib.suppress(OSError):
             stale.unlink(missing_ok=True)
     log, printed = BoundedLog(files.log), Printed()
-    launch, connect = _pipes(order, log, printed)
+    launch, connect = _pipes(order, order.run.command, log, printed, echo=order.echo)
     try:
         limit_s = order.run.limit_s if math.isfinite(order.run.limit_s) else None
         finish = tend(launch, connect, signals, Terms(limit_s=limit_s, stop_requested=lambda: stop_reason(files)))
@@ -51,29 +58,77 @@ def supervise(order: Order, signals: StopSignals) -> Ending:
         log.close()
     if finish.cause is Cause.GUARD_LOST:  # where the kernel does not end the command with its guard (macOS)
         kill_marked(RUN_VARIABLE, order.run.id)
+    if watch is not None:
+        watch.ended(finish.cpu_s)
     outcome = read_outcome(order, finish, printed, bytes(log.recent[-RECENT:]))
-    remarks = [] if finish.clean else ["some processes of the run could not be killed"]
+    found = None
+    if watch is not None:
+        timed = conditions.depends_on_speed(order)
+        seen = watch.seen(probing=isinstance(outcome, Finished) and signals.got is None)
+        found = conditions.conclude(seen, outcome, timed=timed)
+    if not finish.clean:
+        remarks.append("some processes of the run could not be killed")
     if log.problem:
         remarks.append(log.problem)
     if order.workspace is not None and not remove_tree(order.workspace):
         remarks.append(f"{order.workspace} could not be deleted")
     usage = Usage(wall_s=round(finish.wall_s, 3), cpu_s=round(finish.cpu_s, 3))
-    return Ending(outcome=outcome, usage=usage, exit_code=finish.exit_code, remarks=tuple(remarks))
+    return Ending(
+        outcome=outcome,
+        usage=usage,
+        conditions=found,
+        exit_code=finish.exit_code,
+        remarks=tuple(dict.fromkeys(remarks)),
+    )
 
 
-def _pipes(order: Order, log: BoundedLog, printed: Printed) -> tuple[Launch, Callable[[], Sequence[Stream]]]:
-    """How the command is connected: a pipe each for stdout and stderr, so that neither cuts into the other's lines."""
+def _probe(order: Order, signals: StopSignals, remarks: list[str]) -> float | None:
+    """The number that the lab's own probe command prints, in work per second; None, and a remark, if it does not.
+
+    It runs where the run does, within its own limit, and nothing of it is left when it is over.
+    """
+    assert order.look is not None
+    log = BoundedLog(order.files.probe_log)
+    launch, connect = _pipes(order, order.look.probe, log, Printed(), echo=False)
+    terms = Terms(limit_s=order.look.probe_limit_s, stop_requested=lambda: stop_reason(order.files))
+    try:
+        finish = tend(launch, connect, signals, terms)
+    finally:
+        log.close()
+    if finish.cause is Cause.STOPPED:
+        return None
+    words = last_lines(bytes(log.recent))[-1:]
+    said = words[0] if words else "nothing"
+    if finish.cause is Cause.LIMIT:
+        remarks.append(f"the probe command took longer than {order.look.probe_limit_s:g} s")
+    elif finish.code != 0:
+        remarks.append(f"the probe command failed: {finish.why or said}")
+    else:
+        try:
+            speed = float(said)
+        except ValueError:
+            speed = math.nan
+        if math.isfinite(speed) and speed > 0:
+            return speed
+        remarks.append(f"the probe command printed {clean(said, 60)!r} last, which is no speed")
+    return None
+
+
+def _pipes(
+    order: Order, command: tuple[str, ...], log: BoundedLog, printed: Printed, *, echo: bool
+) -> tuple[Launch, Callable[[], Sequence[Stream]]]:
+    """How a command is connected: a pipe each for stdout and stderr, so that neither cuts into the other's lines."""
     ends = [os.pipe() for _ in range(2)]
-    stdin = 0 if order.echo else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    stdin = 0 if echo else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     launch = Launch(
-        command=order.run.command,
+        command=command,
         cwd=order.cwd,
         env=os.environ | dict(order.env),
         stdin=stdin,
         stdout=ends[0][1],
         stderr=ends[-1][1],
         grace_s=order.grace_s,
-        foreground=order.echo,
+        foreground=echo,
     )
 
     def connect() -> Sequence[Stream]:
@@ -82,8 +137,8 @@ def _pipes(order: Order, log: BoundedLog, printed: Printed) -> tuple[Launch, Cal
         if stdin != 0:
             os.close(stdin)
         return [
-            Stream(source=ours, log=log, reader=LineReader(order.metric.name, printed), echo=echo)
-            for (ours, _), echo in zip(ends, (1, 2) if order.echo else (None, None), strict=True)
+            Stream(source=ours, log=log, reader=LineReader(order.metric.name, printed), echo=there)
+            for (ours, _), there in zip(ends, (1, 2) if echo else (None, None), strict=True)
         ]
 
     return launch, connect

@@ -1,0 +1,25 @@
+"""What `nightlab new` writes for the machine that it is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nightlab.cli.labs import make_lab
+from nightlab.config import load_settings
+from nightlab.runner import machine
+
+
+@pytest.mark.parametrize(
+    ("gpus", "command"), [(("NVIDIA H100",), "uv run prepare.py --probe"), ((), "")], ids=["a GPU", "none"]
+)
+def test_a_new_lab_has_a_probe_where_speed_matters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], command: str
+) -> None:
+    """On a GPU the budget is in seconds; on a CPU it counts work. Either way the receipt says so of each run."""
+    monkeypatch.setattr(machine, "visible_gpus", lambda: gpus)
+    make_lab(tmp_path / "lab")
+    settings = load_settings(tmp_path / "lab")
+    assert settings.probe.command == command
+    assert settings.metric.timed == "auto"
