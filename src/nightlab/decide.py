@@ -6,9 +6,9 @@ The loop, the simulator and `log` ask the same functions. Nothing here reads a c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nightlab.config import Settings
+from nightlab.config import JudgeSettings, Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import model, race
 from nightlab.types import (
@@ -28,6 +28,7 @@ from nightlab.types import (
 )
 
 TRY = "try"  # the emitter of ideas that a person or an agent brought as source
+EXPLORE, EXPLOIT = "explore", "exploit"  # how boldly a night keeps ideas
 FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
 FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
 MAX_LOST_IN_A_ROW = 9  # lost runs of any experiment, one after another, before the lab gives the night up
@@ -126,9 +127,16 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             because=describe_failure(failed[-1]),
             runs_used=len(state.finished()),
         )
+    thresholds_now = thresholds(history, settings)
     return race.judge(
-        experiment, champion, rows(history, settings), settings.judge, steps_taken=_steps(state.verdicts, champion)
+        experiment, champion, rows(history, settings), thresholds_now, steps_taken=_steps(state.verdicts, champion)
     )
+
+
+def thresholds(history: History, settings: Settings) -> JudgeSettings:
+    """The judge's settings in the latest night: one that explores keeps an idea from `judge.explore` on."""
+    explores = history.night is not None and history.night.began.mode == EXPLORE
+    return replace(settings.judge, promote=settings.judge.explore) if explores else settings.judge
 
 
 def _steps(verdicts: list[Verdict], champion: ExperimentId) -> int:
@@ -247,6 +255,40 @@ def next_step(
     if exhausted:
         return Done("the search has nothing left to propose")
     return Done("all ideas are tried" if _count_spent(history) else "the hours are over")
+
+
+def replicate_step(history: History, settings: Settings, experiment: ExperimentId, *, since: int, count: int) -> Step:
+    """What `count` further runs of an experiment ask for next, until they are there; proposes nothing.
+
+    Each takes the seed that pairs with one of the champion's, where that has one more. The champion's own first runs
+    go before, since nothing is judged without them; those of a champion are replicates themselves.
+
+    Args:
+        history: folded up to now; its latest night is the one that runs.
+        settings: the lab.
+        experiment: what is run again.
+        since: place in the log from which its replicates count.
+        count: how many of them are wanted.
+    """
+    champion = history.champion
+    assert champion is not None
+    if experiment != champion and (baseline := _baseline_step(history, settings, champion)) is not None:
+        return baseline
+    state = history.state(experiment)
+    made = [r for r in state.runs if r.seq > since and r.run.purpose is Purpose.REPLICATE]
+    failed = [r for r in made if _failed(r)]
+    good = [r for r in made if r.outcome is None or _is_settled(r)]
+    tired = len(made) - len(good) >= MAX_LOST
+    if not failed and not tired and len(good) < count:
+        seed = race.next_seed(_seeds(state), _seeds(history.state(champion)), search_seed)
+        return Execute(experiment=experiment, seed=seed, purpose=Purpose.REPLICATE)
+    if state.is_running or history.state(champion).is_running:
+        return Wait()
+    if failed:
+        return Done(f"it {describe_failure(failed[-1])}", failed=True)
+    if tired:
+        return Done("its runs were lost again and again, or the device was not fit to be measured on", failed=True)
+    return Done("its runs are made")
 
 
 def _baseline_step(history: History, settings: Settings, champion: ExperimentId) -> Step | None:

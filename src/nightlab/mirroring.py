@@ -37,9 +37,11 @@ from nightlab.ledger.surface import Detail
 from nightlab.ledger.tables import short
 from nightlab.memory import INDEX, is_lost, packet_of_lab
 from nightlab.search.novelty import label
+from nightlab.standing import stand_of
 from nightlab.types import Crashed, Finished, Imported, RunId
 
 if TYPE_CHECKING:
+    from nightlab.judge.packets import DecisionPacket
     from nightlab.ledger.foreign import Foreign, Refused
     from nightlab.ledger.surface import ExperimentRow
 
@@ -442,7 +444,8 @@ def _write_registry(ledger: Ledger, settings: Settings, mirrors: Mirrors, now: f
 
 def _registry_text(ledger: Ledger, settings: Settings, now: float) -> str:
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    row = surface.registry_row(ledger.records, stamp, settings.metric.direction.sign, label)
+    sign = settings.metric.direction.sign
+    row = surface.registry_row(ledger.records, stamp, sign, label, lambda record: stand_of(ledger, settings, record))
     if not row.num_experiments:
         row.updated_at = None
     return surface.dumps(row, indent=2) + "\n"
@@ -529,17 +532,20 @@ def _row(ledger: Ledger, record: Record, settings: Settings, mirrors: Mirrors, *
         facts, decided = packet_of_lab(ledger.records, record, settings)
         packet = older.packet_row(record, detail, None, decided, facts)
         if leave_packet:
-            write_packet(mirrors.run(record.run), packet)
+            write_packet(mirrors.run(record.run), packet, decided)
     row = older.experiment_row(record, detail, mirrors)
     if packet is not None:
         row.decision_packet = packet
     return row
 
 
-def write_packet(directory: Path, packet: surface.PacketRow) -> None:
+def write_packet(directory: Path, packet: surface.PacketRow, decided: DecisionPacket) -> None:
     """decision_packet.json and decision_packet.md of a run."""
+    from nightlab.judge import wording
+
+    stand = wording.stand(decided.stand) if decided.stand else ""
     files.replace(directory / older.PACKET_JSON, surface.dumps(packet, indent=2) + "\n")
-    files.replace(directory / older.PACKET_MD, surface.packet_markdown(packet))
+    files.replace(directory / older.PACKET_MD, surface.packet_markdown(packet, stand))
 
 
 def detail_of(ledger: Ledger, record: Record) -> Detail:

@@ -18,7 +18,7 @@ from nightlab.judge.packets import DecisionPacket
 from nightlab.ledger import Ledger, surface
 from nightlab.ledger import mirrors as files
 from nightlab.ledger.mirrors import Mirrors
-from nightlab.ledger.records import CRASH, HAND, SHORT, Record
+from nightlab.ledger.records import CRASH, HAND, KEEP, SHORT, Record
 from nightlab.ledger.surface import Detail, ExperimentRow
 from nightlab.ledger.tables import moment_of
 from nightlab.memory import Question, crowned, guard, learn, lexicon_of, open_ledger, packet, reference
@@ -29,6 +29,7 @@ from nightlab.search.changes import changes_between
 from nightlab.search.novelty import Guard, Words
 from nightlab.search.source import patch
 from nightlab.sources import Sources, text_of
+from nightlab.standing import stand_of
 from nightlab.takeover import take_in_dated
 from nightlab.types import (
     Crashed,
@@ -170,6 +171,7 @@ def _entry(
         novelty_class=told.category,
         prior=reference(prior),
         current=reference(champion),
+        stand=stand_of(ledger, settings, record) if written.status == KEEP else None,
     )
     said = _logged(run, written, left, tree, settings.root)
     detail = Detail(
@@ -185,7 +187,7 @@ def _entry(
     packet_row = older.packet_row(record, detail, told, decided, facts)
     if archive:
         _archive(mirrors.run(run), written, tree)
-        write_packet(mirrors.run(run), packet_row)
+        write_packet(mirrors.run(run), packet_row, decided)
     row = older.experiment_row(record, detail, mirrors)
     row.novelty_guard = older.guard_row(record, told)
     row.decision_packet = packet_row

@@ -28,11 +28,11 @@ from nightlab.ledger.tables import (
     short,
 )
 from nightlab.ledger.text import match_any, tags_of
-from nightlab.types import Change, Ended, Imported, Logged, Run, RunId
+from nightlab.types import Change, Ended, Imported, Logged, Purpose, Run, RunId
 
 __all__ = [
     "CRASH", "DISCARD", "HAND", "IMPORT", "IN_LINES", "IN_TABLE", "KEEP", "LAB", "SHORT", "STATUSES",
-    "Cluster", "Lineage", "Record", "Records", "Told",
+    "Cluster", "Lineage", "Proof", "Record", "Records", "Told",
 ]  # fmt: skip
 
 NEAREST = 200  # distinct ideas that a new one is compared with; the same one was never below place 79 of 615
@@ -107,12 +107,22 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the lab itself has found of an experiment."""
+
+    decision: str | None  # the latest verdict
+    probability: float | None  # P(better than the champion of its moment), as that verdict said
+    is_baseline: bool  # of some night
+    seeds: int  # distinct ones of finished, believed runs that may steer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What a lab knows by somebody's word only."""
 
     by_hand: Mapping[str, int] = field(default_factory=dict)  # status -> runs written down by hand
     imported: int = 0  # runs of other ledgers
-    best: Record | None = None  # the best keep among them
+    best: Record | None = None  # the best keep among them that the lab has not judged itself
     best_number: int = 0  # of its experiment; 0 where it is none of the lab's
 
 
@@ -123,6 +133,11 @@ _COLUMNS = (
 )
 _FROM = " FROM _record r JOIN _idea i ON i.id = r.idea"
 _VALID = "r.ranked AND r.value IS NOT NULL"
+_JUDGED = (
+    f"(EXISTS (SELECT 1 FROM _experiment e WHERE e.id = r.experiment AND e.decision IN {STATUSES})"  # noqa: S608
+    " OR EXISTS (SELECT 1 FROM _night n WHERE n.baseline = r.experiment))"
+)
+_STEERING = ", ".join(f"'{purpose}'" for purpose in Purpose if purpose.steers)
 _PARTS = 900  # parameters of one statement
 
 
@@ -208,6 +223,28 @@ class Records:
         """Whether a row of another ledger was taken in already."""
         asked = "SELECT 1 FROM events WHERE kind = 'imported' AND key = ?"
         return self._db.execute(asked, (digest,)).fetchone() is not None
+
+    def proof(self, experiment: str) -> Proof | None:
+        """What the lab itself has found of an experiment; None of one that it does not know."""
+        found = self._db.execute(
+            "SELECT decision, probability, EXISTS (SELECT 1 FROM _night n WHERE n.baseline = e.id)"
+            " FROM _experiment e WHERE e.id = ?",
+            (experiment,),
+        ).fetchone()
+        if found is None:
+            return None
+        decision, probability, is_baseline = found
+        runs = self._db.execute(
+            f"SELECT seed, ended FROM _run WHERE experiment = ? AND metric IS NOT NULL AND purpose IN ({_STEERING})",  # noqa: S608
+            (experiment,),
+        )
+        seeds = {seed for seed, ended in runs if _is_believed(ending_of(ended))}
+        return Proof(decision=decision, probability=probability, is_baseline=bool(is_baseline), seeds=len(seeds))
+
+    def has_evidence(self) -> bool:
+        """Whether the lab has finished any run of its own that may steer."""
+        asked = f"SELECT 1 FROM _run WHERE logged IS NULL AND metric IS NOT NULL AND purpose IN ({_STEERING}) LIMIT 1"  # noqa: S608
+        return self._db.execute(asked).fetchone() is not None
 
     # --- counts ---------------------------------------------------------------------------------------------
 
@@ -304,9 +341,8 @@ class Records:
 
     def told(self, sign: int) -> Told:
         """What people and other ledgers have told of, beside the lab's own runs."""
-        best = self._select(
-            f"WHERE {_VALID} AND r.status = '{KEEP}' AND r.origin <> '{LAB}' ORDER BY {_order(sign)} LIMIT 1"
-        )
+        by_word = f"{_VALID} AND r.status = '{KEEP}' AND r.origin <> '{LAB}'"
+        best = self._select(f"WHERE {by_word} AND NOT {_JUDGED} ORDER BY {_order(sign)} LIMIT 1")
         asked = "SELECT status, COUNT(*) FROM _record WHERE origin = ? GROUP BY status"
         numbered = None
         if best and best[0].experiment:
@@ -396,6 +432,10 @@ class Records:
     def names(self) -> set[str]:
         """The names of all recorded runs."""
         return {row[0] for row in self._db.execute("SELECT run FROM _record")}
+
+
+def _is_believed(ended: Ended) -> bool:
+    return ended.conditions is None or not ended.conditions.trouble
 
 
 def _order(sign: int) -> str:
