@@ -106,6 +106,15 @@ def due(history: History) -> list[ExperimentId]:
     return [state.experiment.id for state in _open_ideas(history) if _has_news(history, state, champion)]
 
 
+def wants_verdict(history: History, experiment: ExperimentId) -> bool:
+    """Whether there is news of an experiment that no verdict has taken into account, though it had its final one."""
+    champion = history.champion
+    if champion is None or experiment in history.chain:
+        return False
+    measured = any(isinstance(r.outcome, Finished) for r in _steering(history.state(champion)))
+    return measured and _has_news(history, history.state(experiment), champion)
+
+
 def judge(history: History, settings: Settings, experiment: ExperimentId) -> Verdict:
     """The verdict on an experiment that is `due`, against the champion of the moment."""
     champion = history.champion
@@ -257,6 +266,26 @@ def next_step(
     return Done("all ideas are tried" if _count_spent(history) else "the hours are over")
 
 
+def open_steps(history: History) -> list[tuple[ExperimentState, Execute | None]]:
+    """The ideas that are open, oldest first, each with the run that it needs now; None while it waits for one."""
+    champion = history.champion
+    if champion is None:
+        return []
+    return [(state, _idea_step(history, state, champion)) for state in _open_ideas(history)]
+
+
+def coming_seeds(history: History, experiment: ExperimentId | None, count: int) -> tuple[int, ...]:
+    """The seeds that the next `count` runs of an experiment take: first those of the champion, since they pair."""
+    known = history.experiments.get(experiment) if experiment is not None else None
+    own = _seeds(known) if known is not None else frozenset()
+    champion = history.champion
+    other = _seeds(history.state(champion)) if champion is not None and champion != experiment else frozenset()
+    found: list[int] = []
+    for _ in range(count):
+        found.append(race.next_seed(own | frozenset(found), other, search_seed))
+    return tuple(found)
+
+
 def replicate_step(history: History, settings: Settings, experiment: ExperimentId, *, since: int, count: int) -> Step:
     """What `count` further runs of an experiment ask for next, until they are there; proposes nothing.
 
@@ -311,7 +340,7 @@ def _baseline_step(history: History, settings: Settings, champion: ExperimentId)
     return None if any(isinstance(r.outcome, Finished) for r in _steering(state)) else Wait()
 
 
-def _idea_step(history: History, state: ExperimentState, champion: ExperimentId) -> Step | None:
+def _idea_step(history: History, state: ExperimentState, champion: ExperimentId) -> Execute | None:
     """The run that an undecided idea needs now, if any."""
     taken = _seeds(state)
     if len(taken) < state.experiment.plan.seeds and not any(_failed(r) for r in _steering(state)):

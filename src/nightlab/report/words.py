@@ -9,7 +9,7 @@ from nightlab.judge.wording import SURE, chance, chance_of_noise, more_runs
 
 __all__ = [
     "PROOF", "SURE", "ago", "chance", "chance_of_noise", "count", "decimals", "duration", "gain_in_words", "iso",
-    "more_runs", "number", "odds", "signed",
+    "lacking", "more_runs", "number", "odds", "signed",
 ]  # fmt: skip
 
 PROOF = 0.95  # probability from which "better" is said without a "looks"
@@ -85,3 +85,9 @@ def gain_in_words(mean: float, low: float, high: float, probability: float, than
     if probability > 0.5:
         return f"looks {better} {number(mean, digits)} ({interval}), not proven: {chance(probability)} of being noise"
     return f"no evidence of a gain ({signed(mean, digits)}, {interval})"
+
+
+def lacking(needed: int | None, probability: float | None) -> str:
+    """What something provisional lacks: needs 2 more runs; if its value is right, about 1 chance in 30 of noise."""
+    told = f"needs {more_runs(needed)}"
+    return told if probability is None else f"{told}; if its value is right, {chance_of_noise(probability)}"
