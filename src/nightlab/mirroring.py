@@ -38,7 +38,7 @@ from nightlab.ledger.tables import short
 from nightlab.memory import INDEX, is_lost, packet_of_lab
 from nightlab.search.novelty import label
 from nightlab.standing import stand_of
-from nightlab.types import Crashed, Finished, Imported, RunId
+from nightlab.types import Crashed, Finished, Imported, RunId, Stand
 
 if TYPE_CHECKING:
     from nightlab.judge.packets import DecisionPacket
@@ -437,15 +437,19 @@ def bring_up(ledger: Ledger, settings: Settings, now: float) -> None:
 
 def _write_registry(ledger: Ledger, settings: Settings, mirrors: Mirrors, now: float) -> None:
     """Replace the registry, unless it says the same already."""
-    text = _registry_text(ledger, settings, now)
+    text = _registry_text(ledger, settings, now, remember=True)
     if not _says(mirrors.registry, text):
         files.replace(mirrors.registry, text)
 
 
-def _registry_text(ledger: Ledger, settings: Settings, now: float) -> str:
+def _registry_text(ledger: Ledger, settings: Settings, now: float, *, remember: bool = False) -> str:
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
     sign = settings.metric.direction.sign
-    row = surface.registry_row(ledger.records, stamp, sign, label, lambda record: stand_of(ledger, settings, record))
+
+    def stand(record: Record) -> Stand:
+        return stand_of(ledger, settings, record, remember=remember)
+
+    row = surface.registry_row(ledger.records, stamp, sign, label, stand)
     if not row.num_experiments:
         row.updated_at = None
     return surface.dumps(row, indent=2) + "\n"

@@ -171,7 +171,7 @@ def _entry(
         novelty_class=told.category,
         prior=reference(prior),
         current=reference(champion),
-        stand=stand_of(ledger, settings, record) if written.status == KEEP else None,
+        stand=stand_of(ledger, settings, record, remember=True) if written.status == KEEP else None,
     )
     said = _logged(run, written, left, tree, settings.root)
     detail = Detail(

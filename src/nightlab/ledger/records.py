@@ -121,6 +121,7 @@ class Told:
     """What a lab knows by somebody's word only."""
 
     by_hand: Mapping[str, int] = field(default_factory=dict)  # status -> runs written down by hand
+    judged: Mapping[str, int] = field(default_factory=dict)  # those of them whose idea the lab has judged itself
     imported: int = 0  # runs of other ledgers
     best: Record | None = None  # the best keep among them that the lab has not judged itself
     best_number: int = 0  # of its experiment; 0 where it is none of the lab's
@@ -241,10 +242,17 @@ class Records:
         seeds = {seed for seed, ended in runs if _is_believed(ending_of(ended))}
         return Proof(decision=decision, probability=probability, is_baseline=bool(is_baseline), seeds=len(seeds))
 
-    def has_evidence(self) -> bool:
-        """Whether the lab has finished any run of its own that may steer."""
-        asked = f"SELECT 1 FROM _run WHERE logged IS NULL AND metric IS NOT NULL AND purpose IN ({_STEERING}) LIMIT 1"  # noqa: S608
-        return self._db.execute(asked).fetchone() is not None
+    def evidence(self) -> str | None:
+        """A word that changes when the lab has run, judged or begun something; None as long as it has run nothing."""
+        asked = (
+            f"SELECT MAX(ended_seq) FROM _run WHERE logged IS NULL AND metric IS NOT NULL AND purpose IN ({_STEERING})"  # noqa: S608
+        )
+        (ended,) = self._db.execute(asked).fetchone()
+        if ended is None:
+            return None
+        (judged,) = self._db.execute("SELECT MAX(seq) FROM _verdict").fetchone()
+        (nights,) = self._db.execute("SELECT COUNT(*) FROM _night").fetchone()
+        return f"{ended} {judged} {nights}"
 
     # --- counts ---------------------------------------------------------------------------------------------
 
@@ -349,6 +357,13 @@ class Records:
             numbered = self._db.execute("SELECT number FROM _experiment WHERE id = ?", (best[0].experiment,)).fetchone()
         return Told(
             by_hand=dict(self._db.execute(asked, (HAND,))),
+            judged=dict(
+                self._db.execute(
+                    "SELECT r.status, COUNT(*) FROM _experiment e JOIN _run n ON n.experiment = e.id"  # noqa: S608
+                    " JOIN _record r ON r.seq = n.seq WHERE (e.emitter <> 'log' OR e.parent IS NOT NULL)"
+                    f" AND e.decision IN {STATUSES} AND n.logged IS NOT NULL GROUP BY r.status"
+                )
+            ),
             imported=sum(count for _, count in self._db.execute(asked, (IMPORT,))),
             best=best[0] if best else None,
             best_number=numbered[0] if numbered else 0,

@@ -139,7 +139,7 @@ def _night(history: History, settings: Settings, now: float) -> Iterator[Todo]:
         return
     on = f"on top of the champion #{history.state(champion).number}"
     if night.ended is not None:
-        why = f"night {night.number} is over ({night.ended.reason}); a new one goes on {on}"
+        why = f"night {night.number} is over ({night.ended.reason}); a new one builds {on}"
         yield Todo(what="night", command="nightlab run --runs 20", why=why)
         return
     if decide.due(history):

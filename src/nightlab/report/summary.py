@@ -76,8 +76,10 @@ def _with_told(counts: RunCounts, told: Told) -> RunCounts:
 
 
 def _ideas_with_told(counts: IdeaCounts, told: Told) -> IdeaCounts:
-    """Ideas of people count as their author says, one a run."""
-    kept, discarded, crashed = (told.by_hand.get(status, 0) for status in (KEEP, DISCARD, CRASH))
+    """Ideas of people count as their author says, one a run, unless the lab has judged them itself."""
+    kept, discarded, crashed = (
+        told.by_hand.get(status, 0) - told.judged.get(status, 0) for status in (KEEP, DISCARD, CRASH)
+    )
     return replace(
         counts,
         tried=counts.tried + kept + discarded + crashed,
