@@ -314,7 +314,7 @@ def replicate_step(history: History, settings: Settings, experiment: ExperimentI
     if state.is_running or history.state(champion).is_running:
         return Wait()
     if failed:
-        return Done(f"it {describe_failure(failed[-1])}", failed=True)
+        return Done(f"it {describe_failure(failed[-1])}")  # which is an answer
     if tired:
         return Done("its runs were lost again and again, or the device was not fit to be measured on", failed=True)
     return Done("its runs are made")

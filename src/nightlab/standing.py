@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -119,6 +118,8 @@ def _forecast(
     the other, scattered as much as runs of the lab do, each on a seed of its own. The next one goes to the side that
     has fewer, as in the race.
     """
+    from statistics import fmean
+
     from nightlab.judge import model
 
     theirs = [row.value for row in rows if row.arm == champion]
@@ -147,6 +148,8 @@ def _forecast(
 
 def _scatter(count: int) -> list[float]:
     """`count` numbers that lie as draws of a standard normal do, with mean 0 and, from two on, standard deviation 1."""
+    from statistics import NormalDist, stdev
+
     if count < 2:
         return [0.0] * count
     steps = [NormalDist().inv_cdf((place + 0.5) / count) for place in range(count)]
