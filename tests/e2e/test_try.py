@@ -91,7 +91,7 @@ def test_replicates_without_waiting(tmp_path: Path) -> None:
     assert not (lab.root / "results" / "nightlab" / "background.log").exists()
     answer = lab.nightlab("replicate", "provisional", "--no-wait")
     assert answer.code == 0, answer.err
-    assert answer.out.startswith("#1 runs on 2 more seed(s)")
+    assert answer.out.startswith("#1 runs on 2 more seeds;")
     for _ in range(100):
         champion = lab.json("status")["champion"]
         if champion["standing"] == "proven" and champion["number"] == 1:

@@ -122,11 +122,12 @@ def _replicate_later(settings: Settings, args: argparse.Namespace) -> int:
     from nightlab.cli.night import start_in_background
     from nightlab.loop import lease
     from nightlab.replicate import find
+    from nightlab.report.words import count
 
     with lease(settings), open_lab(settings) as lab:
         number = find(lab, args.name).number
     start_in_background(settings, "replicate", str(number), "--seeds", str(args.seeds))
-    print(f"#{number} runs on {args.seeds} more seed(s); `nightlab show {number}` will know more")
+    print(f"#{number} runs on {count(args.seeds, 'more seed')}; `nightlab show {number}` will know more")
     return 0
 
 

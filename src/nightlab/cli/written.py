@@ -44,6 +44,7 @@ from nightlab.types import (
     Purpose,
     Run,
     RunId,
+    Stand,
     Started,
     Usage,
 )
@@ -79,6 +80,7 @@ class Entry:
     guard: Guard[Record]
     packet: DecisionPacket
     champion: Record | None  # including this run
+    stand: Stand | None  # of the champion
     unseen: Unseen  # what the mirrors held besides, and is recorded now too
 
 
@@ -132,7 +134,8 @@ def write_down(settings: Settings, written: Written, *, archive: bool, now: floa
         except LedgerError as exc:
             hint = f"run {run} is recorded all the same, and the next `log` mends the files"
             raise LedgerError(str(exc.args[0]), hint=hint) from exc
-        return replace(entry, unseen=unseen)
+        stand = stand_of(ledger, settings, entry.champion) if entry.champion else None
+        return replace(entry, stand=stand, unseen=unseen)
 
 
 def _entry(
@@ -201,7 +204,7 @@ def _entry(
         advice=decided.summary,
         row=surface.dumps(row),
     )
-    entry = Entry(record=record, row=row, guard=told, packet=decided, champion=champion, unseen=Unseen())
+    entry = Entry(record=record, row=row, guard=told, packet=decided, champion=champion, stand=None, unseen=Unseen())
     return entry, _events(ledger, settings, experiment, said, left, tree)
 
 

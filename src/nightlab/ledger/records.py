@@ -134,6 +134,7 @@ _COLUMNS = (
 )
 _FROM = " FROM _record r JOIN _idea i ON i.id = r.idea"
 _VALID = "r.ranked AND r.value IS NOT NULL"
+_BY_WORD = f"{_VALID} AND r.status = '{KEEP}' AND r.origin <> '{LAB}'"
 _JUDGED = (
     f"(EXISTS (SELECT 1 FROM _experiment e WHERE e.id = r.experiment AND e.decision IN {STATUSES})"  # noqa: S608
     " OR EXISTS (SELECT 1 FROM _night n WHERE n.baseline = r.experiment))"
@@ -349,8 +350,7 @@ class Records:
 
     def told(self, sign: int) -> Told:
         """What people and other ledgers have told of, beside the lab's own runs."""
-        by_word = f"{_VALID} AND r.status = '{KEEP}' AND r.origin <> '{LAB}'"
-        best = self._select(f"WHERE {by_word} AND NOT {_JUDGED} ORDER BY {_order(sign)} LIMIT 1")
+        best = self._select(f"WHERE {_BY_WORD} AND NOT {_JUDGED} ORDER BY {_order(sign)} LIMIT 1")
         asked = "SELECT status, COUNT(*) FROM _record WHERE origin = ? GROUP BY status"
         numbered = None
         if best and best[0].experiment:
@@ -370,9 +370,9 @@ class Records:
         )
 
     def kept_by_word(self, start: float, count: int) -> list[Record]:
-        """The newest keeps from `start` on behind which there is somebody's word only."""
+        """The newest keeps from `start` on behind which there is somebody's word only: the lab has not judged them."""
         return self._select(
-            f"WHERE {_VALID} AND r.at >= ? AND r.status = '{KEEP}' AND r.origin <> '{LAB}' ORDER BY r.seq DESC LIMIT ?",
+            f"WHERE {_BY_WORD} AND r.at >= ? AND NOT {_JUDGED} ORDER BY r.seq DESC LIMIT ?",
             start,
             count,
         )

@@ -55,7 +55,9 @@ def look_ahead(history: History, settings: Settings, now: float, told: Told, *, 
         is_worked: whether a process holds the lab's lease and does all this by itself.
     """
     champion = history.champion
-    todo = [*_by_word(history, settings, told), *_open(history, settings)]
+    todo = list(_by_word(history, settings, told))
+    offered = {one.experiment for one in todo}
+    todo += [one for one in _open(history, settings) if one.experiment not in offered]
     if is_worked:
         why = "a night is under way and does what follows by itself"
         todo.insert(0, Todo(what="wait", command="nightlab status", why=why))
