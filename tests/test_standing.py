@@ -15,7 +15,20 @@ from nightlab.ledger import Ledger
 from nightlab.ledger.records import Record
 from nightlab.memory import stand_of_lab
 from nightlab.standing import stand_of, weighed
-from nightlab.types import Decision, Direction, ExperimentId, Finished, Metrics, Stand, Standing
+from nightlab.types import (
+    Conditions,
+    Decision,
+    Direction,
+    Ended,
+    ExperimentId,
+    Finished,
+    Metrics,
+    Purpose,
+    Reading,
+    Stand,
+    Standing,
+    Usage,
+)
 from tests.report.stories import Story
 
 SETTINGS = Settings(root=Path("/lab"))
@@ -138,6 +151,17 @@ def test_a_baseline_is_known_from_two_seeds(values: tuple[float, ...], stand: St
         record = next(iter(ledger.records.all()))
         assert stand_of_lab(ledger.records, record) == stand
         assert stand_of(ledger, SETTINGS, record) == stand
+
+
+def test_a_run_that_may_not_be_believed_proves_nothing() -> None:
+    """A baseline whose second run met a contended device is known from one seed."""
+    story = Story(SETTINGS)
+    base = story.night(0.998)
+    run = story.start(base, Purpose.BASELINE)
+    trouble = Conditions(before=Reading(), after=Reading(), trouble="contended")
+    usage = Usage(wall_s=1.0, cpu_s=1.0)
+    story.tell(Ended(run=run, outcome=Finished(metrics=Metrics(primary=0.998)), usage=usage, conditions=trouble))
+    assert stands(story, 0) == Stand(standing=Standing.PROVISIONAL, runs_needed=1)
 
 
 def test_a_night_that_explores_asks_for_less() -> None:

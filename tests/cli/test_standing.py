@@ -269,3 +269,5 @@ def test_a_night_remembers_its_mode(lab: Memory, words: tuple[str, ...], mode: s
     assert lab("run", "--runs", "0", *words).code == 0
     with Ledger.read(lab.database) as ledger:
         assert [night.began.mode for night in ledger.history().nights] == [mode]
+    assert parsed(lab("status", "--json"))["night"]["mode"] == mode
+    assert ("exploring" in lab("status").out) is (mode == "explore")

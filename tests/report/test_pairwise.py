@@ -10,7 +10,7 @@ import pytest
 from nightlab.config import MetricSettings, Settings
 from nightlab.errors import NightlabError, NotFoundError, UsageError
 from nightlab.report.pairwise import Pairwise, compare
-from nightlab.types import Direction, Finished, Metrics, Purpose
+from nightlab.types import Conditions, Direction, Ended, Finished, Metrics, Purpose, Reading, Usage
 from tests.report.stories import Story
 
 SETTINGS = Settings(root=Path("/lab"))
@@ -138,3 +138,18 @@ def test_what_cannot_be_compared() -> None:
     error = refusal(story, 4, 1)
     assert isinstance(error, UsageError)
     assert "different lines of parents" in str(error)
+
+
+def test_a_run_that_may_not_be_believed_does_not_count() -> None:
+    """On a device that others used: shown with the reason, and no part of the difference."""
+    story = two()
+    before = side_by_side(story, 2, 1)
+    name = next(s.experiment.id for s in story.history.experiments.values() if s.number == 2)
+    run = story.start(name)
+    trouble = Conditions(before=Reading(), after=Reading(), trouble="contended")
+    usage = Usage(wall_s=1.0, cpu_s=1.0)
+    story.tell(Ended(run=run, outcome=Finished(metrics=Metrics(primary=0.5)), usage=usage, conditions=trouble))
+    after = side_by_side(story, 2, 1)
+    assert (after.difference, after.a) == (before.difference, before.a)
+    (uncounted,) = (one.uncounted for one in after.unpaired if one.value == 0.5)
+    assert "not fit to be measured on" in uncounted

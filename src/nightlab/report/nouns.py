@@ -105,6 +105,7 @@ class Night:
     state: str  # running, ended; `status` says interrupted when nobody holds the loop's lease
     because: str  # why it ended
     seed: int
+    mode: str  # explore or exploit
     ideas_done: int
     ideas_target: int | None
     hours_target: float | None

@@ -142,6 +142,7 @@ def _night(history: History, now: float) -> Night | None:
         state="ended" if night.ended else RUNNING,
         because=night.ended.reason if night.ended else "",
         seed=night.began.seed,
+        mode=night.began.mode,
         ideas_done=decide.ideas_tried(history),
         ideas_target=night.began.ideas,
         hours_target=night.began.hours,

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nightlab.decide import EXPLORE
 from nightlab.ledger.records import Record
 from nightlab.report import words
 from nightlab.report.dossier import Dossier, RunSheet
@@ -76,6 +77,8 @@ def _night_rows(facts: Table, lab: LabSummary) -> None:
     if night is None:
         return
     line = Text.assemble(f"{night.number} ", _word(night.state))
+    if night.mode == EXPLORE:
+        line.append(", exploring")
     if night.because:
         line.append(f": {plain(night.because)}")
     target = f" of {night.ideas_target}" if night.ideas_target is not None else ""
