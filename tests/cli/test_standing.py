@@ -12,6 +12,7 @@ import pytest
 from nightlab.config import load_settings
 from nightlab.ledger import Ledger
 from nightlab.loop import lease
+from nightlab.mirroring import compare
 from nightlab.types import Imported, Metrics, RunId
 from tests.builders import EPOCH, Repo
 from tests.memories import Memory, Said
@@ -100,6 +101,21 @@ def test_beside_a_proven_champion_a_keep_has_a_probability(lab: Memory) -> None:
     best = champion(lab)
     assert best["probability"] == likely["probability"]
     assert best["runs_needed"] == 2
+
+
+def test_a_forecast_that_has_aged_is_no_damage(lab: Memory) -> None:
+    """Runs of the lab's change it before they are records; what else is changed in the registry is still found."""
+    lab("run", "--runs", "0")
+    log(lab, 0.05, 1.05)
+    settings = load_settings(lab.root)
+    text = lab.registry.read_text()
+    found = []
+    for old, new in (('"runs_needed": 2', '"runs_needed": 3'), ('"val_bpb": 1.05', '"val_bpb": 1.04')):
+        assert old in text
+        lab.registry.write_text(text.replace(old, new))
+        with Ledger.read(lab.database) as ledger:
+            found.append(compare(ledger, settings, EPOCH).wrong)
+    assert found == [(), ("champion_challenger.json says something else than the ledger",)]
 
 
 # --- replicate --------------------------------------------------------------------------------------------------
