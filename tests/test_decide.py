@@ -43,7 +43,9 @@ from nightlab.types import (
     Outcome,
     Proposed,
     Purpose,
+    Reading,
     Recorded,
+    RunId,
     Started,
     StoppedEarly,
     TimedOut,
@@ -578,3 +580,63 @@ def test_every_night_ends(seed: int, slots: int, ideas: int, lost: float, failed
         for state in player.history.experiments.values():
             assert not state.is_open
             assert decide._steps(state.verdicts, player.history.champion or state.experiment.id) <= 3
+
+
+# --- nights that explore ----------------------------------------------------------------------------------------
+
+
+def test_a_night_that_explores_keeps_from_a_lower_probability_on() -> None:
+    """The same runs are kept in one night and not yet in the other; `judge.explore` is where the difference lies."""
+    found = []
+    for mode in ("exploit", "explore"):
+        begun = (proposed("a", None), replace(began(), mode=mode))
+        base = (
+            *ran("a1", "a", finished(1.000), purpose=Purpose.BASELINE),
+            *ran("a2", "a", finished(1.001), seed=43, purpose=Purpose.BASELINE),
+            *ran("a3", "a", finished(1.0005), seed=44, purpose=Purpose.BASELINE),
+        )
+        idea = (
+            proposed("b"),
+            *ran("b1", "b", finished(0.9980)),
+            *ran("b2", "b", finished(0.9992), seed=43),
+        )
+        history = fold(*begun, *base, *idea)
+        assert decide.due(history) == [B]
+        found.append(decide.judge(history, LAB, B))
+    strict, bold = found
+    assert strict.probability == bold.probability
+    assert strict.probability is not None
+    assert LAB.judge.explore <= strict.probability < LAB.judge.promote
+    assert (strict.decision, bold.decision) == (Decision.RETEST, Decision.KEEP)
+
+
+# --- further seeds ----------------------------------------------------------------------------------------------
+
+
+def test_coming_seeds_pair_first() -> None:
+    """The champion's seeds that an experiment lacks, then the lab's own sequence; one that nobody has run begins it."""
+    history = fold(*BASE, proposed("b"), *ran("b1", "b", finished(0.9)))
+    assert decide.coming_seeds(history, B, 3) == (43, 44, 45)
+    assert decide.coming_seeds(history, None, 3) == (42, 43, 44)
+    assert decide.coming_seeds(history, A, 1) == (44,)
+    assert decide.coming_seeds(fold(), None, 2) == (42, 43)
+
+
+def test_replicates_that_may_not_be_believed_end() -> None:
+    """On a device that others use a run is made again, and not for ever."""
+    troubled = replace(
+        ended("x", finished(0.9)), conditions=Conditions(before=Reading(), after=Reading(), trouble="contended")
+    )
+    events: list[Event] = [*BASE, proposed("b")]
+    since = fold(*events).seq
+    for attempt in range(decide.MAX_LOST):
+        step = decide.replicate_step(fold(*events), LAB, B, since=since, count=1)
+        assert step == Execute(experiment=B, seed=42, purpose=Purpose.REPLICATE)
+        events += [
+            Started(run=run(f"b{attempt}", "b", seed=42, purpose=Purpose.REPLICATE)),
+            replace(troubled, run=RunId(f"b{attempt}")),
+        ]
+    last = decide.replicate_step(fold(*events), LAB, B, since=since, count=1)
+    assert isinstance(last, Done)
+    assert last.failed
+    assert "not fit to be measured on" in last.reason

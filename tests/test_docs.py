@@ -13,7 +13,7 @@ from nightlab.cli.main import build_parser
 from nightlab.judge.packets import NextAction
 from nightlab.ledger import Ledger
 from nightlab.ledger.schema import VIEWS
-from nightlab.ledger.surface import ExperimentRow, PacketRow, RegistryRow
+from nightlab.ledger.surface import ChampionRow, ExperimentRow, PacketRow, RegistryRow
 from nightlab.search.novelty import Category, Mode, Policy, Relation, policy
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ def test_every_column_is_told(view: str) -> None:
 
 @pytest.mark.parametrize(
     ("start", "shape"),
-    [("A line of", ExperimentRow), ("The registry:", RegistryRow), ("A decision packet:", PacketRow)],
+    [
+        ("A line of", ExperimentRow),
+        ("The registry:", RegistryRow),
+        ("The registry's champion:", ChampionRow),
+        ("A decision packet:", PacketRow),
+    ],
 )
 def test_every_field_is_told(start: str, shape: type[msgspec.Struct]) -> None:
     """The rows that scripts parse have the documented fields."""

@@ -73,6 +73,7 @@ class JudgeSettings:
     """Thresholds of the race; their sources are in judge/."""
 
     promote: float = 0.95  # P(better) that proves a challenger
+    explore: float = 0.90  # the same in a night that explores
     discard: float = 0.50  # P(better) below which an idea is dropped
     max_steps: int = 4  # extra runs that one idea may cost
     baseline_runs: int = 2
@@ -158,6 +159,7 @@ class _Probe(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Judge(msgspec.Struct, forbid_unknown_fields=True):
     promote: float = 0.95
+    explore: float = 0.90
     discard: float = 0.50
     max_steps: int = 4
     baseline_runs: int = 2
@@ -291,6 +293,7 @@ def _check(settings: Settings, path: Path) -> None:
         "budget.grace_seconds is negative": budget.grace_seconds < 0,
         'budget.slots is neither a positive number nor "auto"': not slots_ok,
         "judge.promote must lie above judge.discard, both between 0 and 1": not (0 < judge.discard < judge.promote < 1),
+        "judge.explore must lie above judge.discard, and below 1": not (judge.discard < judge.explore < 1),
         "judge.baseline_runs must be at least 2, or the noise cannot be known": judge.baseline_runs < 2,
         "judge.max_steps must be at least 1, or nothing can be proven": judge.max_steps < 1,
         "judge.final_runs must lie between 0 and 1000": not 0 <= judge.final_runs <= 1000,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 
-from nightlab.config import Settings
+from nightlab.config import JudgeSettings, Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import model, race
 from nightlab.judge.prior import LEARN_FROM, SHIPPED, Prior, Tried, learned
@@ -32,6 +32,7 @@ from nightlab.types import (
 )
 
 TRY = "try"  # the emitter of ideas that a person or an agent brought as source
+EXPLORE, EXPLOIT = "explore", "exploit"  # how boldly a night keeps ideas
 FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
 FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
 MOST_SAVED = 1.0  # standard deviations of one run that an idea may at most lose for what it saves
@@ -158,6 +159,15 @@ def due(history: History) -> list[ExperimentId]:
     return [state.experiment.id for state in _open_ideas(history) if _has_news(history, state, champion)]
 
 
+def wants_verdict(history: History, experiment: ExperimentId) -> bool:
+    """Whether there is news of an experiment that no verdict has taken into account, though it had its final one."""
+    champion = history.champion
+    if champion is None or experiment in history.chain:
+        return False
+    measured = any(isinstance(r.outcome, Finished) for r in _steering(history.state(champion)))
+    return measured and _has_news(history, history.state(experiment), champion)
+
+
 def judge(history: History, settings: Settings, experiment: ExperimentId) -> Verdict:
     """The verdict on an experiment that is `due`, against the champion of the moment."""
     champion = history.champion
@@ -184,7 +194,7 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
         experiment,
         champion,
         evidence,
-        settings.judge,
+        thresholds(history, settings),
         steps_taken=_steps(state.verdicts, champion),
         prior=prior(history, settings, evidence),
         bar=bar(history, settings, experiment, champion),
@@ -245,6 +255,12 @@ def _memory(state: ExperimentState) -> float | None:
         if isinstance(r.outcome, Finished) and r.outcome.metrics.memory_mb
     ]
     return max(known, default=None)
+
+
+def thresholds(history: History, settings: Settings) -> JudgeSettings:
+    """The judge's settings in the latest night: one that explores keeps an idea from `judge.explore` on."""
+    explores = history.night is not None and history.night.began.mode == EXPLORE
+    return replace(settings.judge, promote=settings.judge.explore) if explores else settings.judge
 
 
 def _steps(verdicts: list[Verdict], champion: ExperimentId) -> int:
@@ -416,6 +432,60 @@ def next_step(
     return Done("all ideas are tried" if _count_spent(history) else "the hours are over")
 
 
+def open_steps(history: History) -> list[tuple[ExperimentState, Execute | None]]:
+    """The ideas that are open, oldest first, each with the run that it needs now; None while it waits for one."""
+    champion = history.champion
+    if champion is None:
+        return []
+    return [(state, _idea_step(history, state, champion)) for state in _open_ideas(history)]
+
+
+def coming_seeds(history: History, experiment: ExperimentId | None, count: int) -> tuple[int, ...]:
+    """The seeds that the next `count` runs of an experiment take: first those of the champion, since they pair."""
+    known = history.experiments.get(experiment) if experiment is not None else None
+    own = _seeds(known) if known is not None else frozenset()
+    champion = history.champion
+    other = _seeds(history.state(champion)) if champion is not None and champion != experiment else frozenset()
+    found: list[int] = []
+    for _ in range(count):
+        found.append(race.next_seed(own | frozenset(found), other, search_seed))
+    return tuple(found)
+
+
+def replicate_step(history: History, settings: Settings, experiment: ExperimentId, *, since: int, count: int) -> Step:
+    """What `count` further runs of an experiment ask for next, until they are there; proposes nothing.
+
+    Each takes the seed that pairs with one of the champion's, where that has one more. The champion's own first runs
+    go before, since nothing is judged without them; those of a champion are replicates themselves.
+
+    Args:
+        history: folded up to now; its latest night is the one that runs.
+        settings: the lab.
+        experiment: what is run again.
+        since: place in the log from which its replicates count.
+        count: how many of them are wanted.
+    """
+    champion = history.champion
+    assert champion is not None
+    if experiment != champion and (baseline := _baseline_step(history, settings, champion)) is not None:
+        return baseline
+    state = history.state(experiment)
+    made = [r for r in state.runs if r.seq > since and r.run.purpose is Purpose.REPLICATE]
+    failed = [r for r in made if _failed(r)]
+    good = [r for r in made if r.outcome is None or _is_settled(r)]
+    tired = len(made) - len(good) >= MAX_LOST
+    if not failed and not tired and len(good) < count:
+        seed = race.next_seed(_seeds(state), _seeds(history.state(champion)), search_seed)
+        return Execute(experiment=experiment, seed=seed, purpose=Purpose.REPLICATE)
+    if state.is_running or history.state(champion).is_running:
+        return Wait()
+    if failed:
+        return Done(f"it {describe_failure(failed[-1])}")  # which is an answer
+    if tired:
+        return Done("its runs were lost again and again, or the device was not fit to be measured on", failed=True)
+    return Done("its runs are made")
+
+
 def _baseline_step(history: History, settings: Settings, champion: ExperimentId) -> Step | None:
     """The champion needs runs before anything can be compared with it."""
     night = history.night
@@ -436,7 +506,7 @@ def _baseline_step(history: History, settings: Settings, champion: ExperimentId)
     return None if any(_is_evidence(r) for r in _steering(state)) else Wait()
 
 
-def _idea_step(history: History, state: ExperimentState, champion: ExperimentId) -> Step | None:
+def _idea_step(history: History, state: ExperimentState, champion: ExperimentId) -> Execute | None:
     """The run that an undecided idea needs now, if any."""
     taken = _seeds(state)
     if len(taken) < state.experiment.plan.seeds and not any(_failed(r) for r in _steering(state)):

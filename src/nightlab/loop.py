@@ -157,8 +157,14 @@ class Lab:
 
     # --- beginning ------------------------------------------------------------------------------------------
 
-    def begin(self, *, ideas: int | None, hours: float | None, seed: int) -> bool:
+    def begin(self, *, ideas: int | None, hours: float | None, seed: int, mode: str = decide.EXPLOIT) -> bool:
         """Go on with the unfinished night, or begin a new one from the committed source.
+
+        Args:
+            ideas: how many to try, None for no limit.
+            hours: of wall-clock, None for no limit.
+            seed: of the search.
+            mode: of a new night, explore or exploit: how boldly it keeps ideas.
 
         Returns:
             Whether an unfinished night goes on (its own targets stay).
@@ -185,10 +191,25 @@ class Lab:
         if ideas is None and hours is None:
             raise UsageError("a night needs an end", hint="say --runs N (ideas to try) or --hours H")
         start = night.began.baseline if night is not None and base in chain else base
-        number = len(self.history.nights) + 1
-        name = NightId(f"{_stamp(self._clock())}-n{number}")
-        self._tell(NightBegan(night=name, seed=seed, ideas=ideas, hours=hours, baseline=start))
+        self._begin_night(start, ideas=ideas, hours=hours, seed=seed, mode=mode)
         return False
+
+    def go_on(self) -> None:
+        """Be in a night of the latest line, whatever is committed now: the unfinished one, or one without ideas.
+
+        The caller knows that the line's champion and what he means to run are measured alike.
+        """
+        self._fold_news()
+        night = self.history.night
+        assert night is not None
+        if night.ended is not None:
+            self._begin_night(night.began.baseline, ideas=0, hours=None, seed=0, mode=decide.EXPLOIT)
+
+    def _begin_night(
+        self, baseline: ExperimentId, *, ideas: int | None, hours: float | None, seed: int, mode: str
+    ) -> None:
+        name = NightId(f"{_stamp(self._clock())}-n{len(self.history.nights) + 1}")
+        self._tell(NightBegan(night=name, seed=seed, ideas=ideas, hours=hours, baseline=baseline, mode=mode))
 
     def baseline(self) -> ExperimentId:
         """The experiment of HEAD's own source, recorded if it is new."""
@@ -233,8 +254,7 @@ class Lab:
         known = self.history.experiments.get(name)
         if known is not None and known.experiment.parent is None and not known.verdicts:
             # Seen by `exec` or `log` so far, which decide nothing: now it is to be judged.
-            self._tell(Adopted(experiment=name, parent=parent.id, plan=plan, description=text))
-            return self.history.state(name).experiment
+            return self.adopt(name, parent.id, plan, text)
         if known is not None:
             raise AlreadyRecordedError(
                 f"this very source is {name} already: {self.history.state(name).experiment.description}",
@@ -245,6 +265,11 @@ class Lab:
         )
         idea = Idea(description=text, hypothesis=hypothesis, files=files, plan=plan, changes=changes)
         return self.propose(idea, parent)
+
+    def adopt(self, name: ExperimentId, parent: ExperimentId, plan: Plan, description: str) -> Experiment:
+        """Take a source that the lab knows by somebody's word for an idea on top of `parent`, to be judged."""
+        self._tell(Adopted(experiment=name, parent=parent, plan=plan, description=description))
+        return self.history.state(name).experiment
 
     def look_on(self, seconds: float) -> bool:
         """Follow another process's work for a while; whether every idea of this line is decided."""
@@ -259,11 +284,30 @@ class Lab:
 
     def run_night(self) -> decide.Done:
         """Work until the night is over. On KeyboardInterrupt the runs under way are ended and recorded first."""
-        return self._finish(self._work(only_open=False))
+        return self._finish(self._work(self._step))
 
     def settle(self) -> decide.Done:
         """Work until no idea is open, proposing nothing; an unfinished night stays unfinished."""
-        done = self._work(only_open=True)
+        return self._settled(self._work(lambda: self._step(only_open=True)))
+
+    def replicate(self, experiment: ExperimentId, count: int) -> decide.Done:
+        """Run an experiment of this line on `count` further seeds, and judge it by all of its runs.
+
+        The caller holds the lease, and a night has begun. Champion and baseline are not judged by their own runs.
+        """
+        since = self.history.seq
+
+        def step() -> decide.Step:
+            return decide.replicate_step(self.history, self.settings, experiment, since=since, count=count)
+
+        done = self._work(step)
+        if decide.wants_verdict(self.history, experiment):  # also one that had its last word already
+            self._judge(experiment)
+            self._judge_news()
+        return self._settled(done)
+
+    def _settled(self, done: decide.Done) -> decide.Done:
+        """After work for somebody who asked for it: a night that was begun for that alone ends."""
         self._stop()
         promotions.sync(self.history, self.sources)
         night = self.history.night
@@ -271,12 +315,22 @@ class Lab:
             self._tell(NightEnded(night=night.began.night, reason=done.reason))
         return done
 
-    def _work(self, *, only_open: bool) -> decide.Done:
+    def _step(self, *, only_open: bool = False) -> decide.Step:
+        return decide.next_step(
+            self.history,
+            self.settings,
+            now=self._clock(),
+            exhausted=self._exhausted is not None,
+            only_open=only_open,
+        )
+
+    def _work(self, next_step: Callable[[], decide.Step]) -> decide.Done:
+        """Start what `next_step` asks for and judge what comes, until it says that it is done."""
         try:
             while True:
                 self._take_in()
                 self._judge_news()
-                done = self._fill(only_open=only_open)
+                done = self._fill(next_step)
                 if done is not None:
                     return done
                 self.listener.tick(self.history)
@@ -291,17 +345,11 @@ class Lab:
         youngest = min((now - state.started_at for state in self.history.running.values()), default=0.0)
         return min(max(_POLL_SHARE * youngest, _POLL_MIN_S), _POLL_MAX_S)
 
-    def _fill(self, *, only_open: bool) -> decide.Done | None:
+    def _fill(self, next_step: Callable[[], decide.Step]) -> decide.Done | None:
         """Start runs until every place is taken or there is nothing to start."""
         while (slot := self._free_slot()) is not None:
             self._judge_news()  # recording takes in what others wrote, and no step is right before all news are judged
-            step = decide.next_step(
-                self.history,
-                self.settings,
-                now=self._clock(),
-                exhausted=self._exhausted is not None,
-                only_open=only_open,
-            )
+            step = next_step()
             if isinstance(step, decide.Done):
                 return step
             if isinstance(step, decide.Wait):
@@ -400,10 +448,13 @@ class Lab:
 
     def _judge_news(self) -> None:
         while names := decide.due(self.history):  # a new champion makes other ideas due again
-            verdict = decide.judge(self.history, self.settings, names[0])
-            self._tell(Judged(verdict=verdict))
-            if verdict.decision is Decision.KEEP:
-                promotions.sync(self.history, self.sources)
+            self._judge(names[0])
+
+    def _judge(self, experiment: ExperimentId) -> None:
+        verdict = decide.judge(self.history, self.settings, experiment)
+        self._tell(Judged(verdict=verdict))
+        if verdict.decision is Decision.KEEP:
+            promotions.sync(self.history, self.sources)
 
     def _finish(self, done: decide.Done) -> decide.Done:
         night = self.history.night

@@ -23,7 +23,7 @@ from nightlab.ledger.store import is_present
 from nightlab.search import novelty
 from nightlab.search.novelty import Category, Guard, Mode, Prior, Reading, Words, assess, index_terms, query_terms
 from nightlab.search.words import Lexicon
-from nightlab.types import Change, Decision, RunId
+from nightlab.types import Change, Decision, RunId, Stand, Standing
 
 if TYPE_CHECKING:
     from nightlab.judge.packets import ChampionRef, DecisionPacket, RunFacts
@@ -188,6 +188,7 @@ def packet(
     novelty_class: str,
     prior: ChampionRef | None,
     current: ChampionRef | None,
+    stand: Stand | None = None,
 ) -> tuple[RunFacts, DecisionPacket]:
     """What happened, what it means and what next.
 
@@ -201,6 +202,7 @@ def packet(
         novelty_class: what the guard made of the idea.
         prior: champion before the run.
         current: champion including it.
+        stand: how far a kept run is proven.
     """
     from nightlab.judge.packets import NoveltyClass, RunFacts, decide_next
 
@@ -215,6 +217,7 @@ def packet(
         current=current,
         metric=settings.metric.name,
         direction=settings.metric.direction,
+        stand=stand,
     )
     return facts, decide_next(facts)
 
@@ -233,7 +236,25 @@ def packet_of_lab(records: Records, record: Record, settings: Settings) -> tuple
         novelty_class=Category.NOVEL,
         prior=reference(prior),
         current=reference(crowned(prior, record, sign)),
+        stand=stand_of_lab(records, record) if record.status == KEEP else None,
     )
+
+
+FEWEST = 2  # distinct seeds without which nothing is proven (`judge.race.MIN_SEEDS`, which costs loading numpy)
+
+
+def stand_of_lab(records: Records, record: Record) -> Stand:
+    """How far one of the lab's own kept runs is proven.
+
+    A keep has won its race. A night's baseline has beaten nobody: it is proven when its value is known from two seeds.
+    """
+    proof = records.proof(record.experiment) if record.experiment else None
+    if proof is not None and proof.decision == KEEP:
+        return Stand(standing=Standing.PROVEN, probability=proof.probability)
+    seeds = proof.seeds if proof is not None else 0
+    if proof is not None and proof.is_baseline and seeds >= FEWEST:
+        return Stand(standing=Standing.PROVEN)
+    return Stand(standing=Standing.PROVISIONAL, runs_needed=max(FEWEST - seeds, 1))
 
 
 def crowned(prior: Record | None, record: Record, sign: int) -> Record | None:

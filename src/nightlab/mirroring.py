@@ -37,15 +37,22 @@ from nightlab.ledger.surface import Detail
 from nightlab.ledger.tables import short
 from nightlab.memory import INDEX, is_lost, packet_of_lab
 from nightlab.search.novelty import label
-from nightlab.types import Crashed, Finished, Imported, RunId
+from nightlab.standing import stand_of
+from nightlab.types import Crashed, Finished, Imported, RunId, Stand
 
 if TYPE_CHECKING:
+    from nightlab.judge.packets import DecisionPacket
     from nightlab.ledger.foreign import Foreign, Refused
     from nightlab.ledger.surface import ExperimentRow
 
 LINES, TABLE = "experiments.jsonl", "results.tsv"
 _TAIL = 256  # bytes by which the end of a file is known again
 _STAMP = '"updated_at"'  # the one line of the registry that changes by itself
+_FORECAST = (
+    '"standing"',
+    '"probability"',
+    '"runs_needed"',
+)  # those that a run of the lab's may change without a record
 _BEGIN = 1 << 16  # bytes by which a file's spelling is known
 _NO_VALUE = "0.000000"  # what results.tsv says where there is no number
 _CHUNK = 500  # rows written at a time
@@ -435,23 +442,30 @@ def bring_up(ledger: Ledger, settings: Settings, now: float) -> None:
 
 def _write_registry(ledger: Ledger, settings: Settings, mirrors: Mirrors, now: float) -> None:
     """Replace the registry, unless it says the same already."""
-    text = _registry_text(ledger, settings, now)
+    text = _registry_text(ledger, settings, now, remember=True)
     if not _says(mirrors.registry, text):
         files.replace(mirrors.registry, text)
 
 
-def _registry_text(ledger: Ledger, settings: Settings, now: float) -> str:
+def _registry_text(ledger: Ledger, settings: Settings, now: float, *, remember: bool = False) -> str:
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    row = surface.registry_row(ledger.records, stamp, settings.metric.direction.sign, label)
+    sign = settings.metric.direction.sign
+
+    def stand(record: Record) -> Stand:
+        return stand_of(ledger, settings, record, remember=remember)
+
+    row = surface.registry_row(ledger.records, stamp, sign, label, stand)
     if not row.num_experiments:
         row.updated_at = None
     return surface.dumps(row, indent=2) + "\n"
 
 
-def _says(path: Path, text: str) -> bool:
-    """Whether a registry says the same, whenever it was written."""
-    lines = text.removesuffix("\n").split("\n")
-    return [one for one in files.lines(path) if _STAMP not in one] == [one for one in lines if _STAMP not in one]
+def _says(path: Path, text: str, *but: str) -> bool:
+    """Whether a registry says the same, whenever it was written, and whatever it says in lines with one of `but`."""
+    passed = (_STAMP, *but)
+    both = (files.lines(path), text.removesuffix("\n").split("\n"))
+    told, ours = ([line for line in lines if not any(word in line for word in passed)] for lines in both)
+    return told == ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -490,7 +504,7 @@ def compare(ledger: Ledger, settings: Settings, now: float) -> Compared:
                 wrong.append(f"{len(gone)} line(s) of {name} are gone or were changed")
     if is_written and not mirrors.registry.exists():
         wrong.append(f"{mirrors.registry.name} is gone")
-    elif is_written and not lacking and not _says(mirrors.registry, _registry_text(ledger, settings, now)):
+    elif is_written and not lacking and not _says(mirrors.registry, _registry_text(ledger, settings, now), *_FORECAST):
         wrong.append(f"{mirrors.registry.name} says something else than the ledger")
     return Compared(
         are_there=are_there,
@@ -529,17 +543,20 @@ def _row(ledger: Ledger, record: Record, settings: Settings, mirrors: Mirrors, *
         facts, decided = packet_of_lab(ledger.records, record, settings)
         packet = older.packet_row(record, detail, None, decided, facts)
         if leave_packet:
-            write_packet(mirrors.run(record.run), packet)
+            write_packet(mirrors.run(record.run), packet, decided)
     row = older.experiment_row(record, detail, mirrors)
     if packet is not None:
         row.decision_packet = packet
     return row
 
 
-def write_packet(directory: Path, packet: surface.PacketRow) -> None:
+def write_packet(directory: Path, packet: surface.PacketRow, decided: DecisionPacket) -> None:
     """decision_packet.json and decision_packet.md of a run."""
+    from nightlab.judge import wording
+
+    stand = wording.stand(decided.stand) if decided.stand else ""
     files.replace(directory / older.PACKET_JSON, surface.dumps(packet, indent=2) + "\n")
-    files.replace(directory / older.PACKET_MD, surface.packet_markdown(packet))
+    files.replace(directory / older.PACKET_MD, surface.packet_markdown(packet, stand))
 
 
 def detail_of(ledger: Ledger, record: Record) -> Detail:

@@ -104,6 +104,9 @@ def packet_row(
             delta_to_current_champion=_rounded(packet.delta_to_current),
         ),
         error=error_row(record, detail),
+        standing=packet.stand.standing if packet.stand else None,
+        probability=surface.rounded(packet.stand.probability) if packet.stand else None,
+        runs_needed=packet.stand.runs_needed if packet.stand else None,
     )
 
 

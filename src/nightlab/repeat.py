@@ -40,7 +40,7 @@ def find(lab: Lab, name: str) -> tuple[ExperimentState, RunState]:
     if name.strip().lower() == "champion" and lab.history.champion is None:  # by somebody's word, then
         best = lab.ledger.records.champion(lab.settings.metric.direction.sign)
         name = best.run if best is not None else name
-    _refuse_imported(lab, name)
+    refuse_imported(lab, name)
     state, asked = look_up(lab.history, name)
     finished = [asked] if asked is not None else [r for r in state.finished() if r.run.purpose is not Purpose.EXEC]
     run = finished[-1] if finished else None
@@ -61,7 +61,12 @@ def find(lab: Lab, name: str) -> tuple[ExperimentState, RunState]:
     return state, run
 
 
-def _refuse_imported(lab: Lab, name: str) -> None:
+def refuse_imported(lab: Lab, name: str) -> None:
+    """Raise the error that says why a run of another ledger cannot be made here, if `name` is one.
+
+    Raises:
+        UsageError: it is.
+    """
     record = lab.ledger.records.get(name.strip())
     if record is not None and record.origin == IMPORT:
         raise UsageError(

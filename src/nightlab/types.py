@@ -289,6 +289,15 @@ class Standing(StrEnum):
     PROVEN = "proven"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """How far a kept run is proven, and what is lacking."""
+
+    standing: Standing
+    probability: float | None = None  # P(better than the champion that it has to beat); None: nothing to reckon with
+    runs_needed: int | None = 0  # more runs of the lab's that prove it if its value is right; None: too many to tell
+
+
 # --- events -----------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +343,7 @@ class NightBegan:
     ideas: int | None
     hours: float | None
     baseline: ExperimentId
+    mode: str = "exploit"  # explore: an idea is kept from `judge.explore` on instead of `judge.promote`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

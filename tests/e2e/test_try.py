@@ -78,3 +78,23 @@ def test_a_protected_file_may_not_change(tmp_path: Path) -> None:
     assert answer.code == 1
     assert "prepare.py" in answer.err
     assert lab.runs() == []
+
+
+def test_replicates_without_waiting(tmp_path: Path) -> None:
+    """`replicate --no-wait` returns at once, and the verdict comes by itself; a name that means nothing starts none."""
+    lab = make(tmp_path / "lab")
+    edit(lab, "RATE = 0.02", "RATE = 0.05")
+    (lab.root / "summary.json").write_text('{"loss": 1.5}')
+    logged = lab.nightlab("log", "--description", "a better rate", "--status", "keep", "--summary", "summary.json")
+    assert logged.code == 0, logged.err
+    assert lab.nightlab("replicate", "nobody", "--no-wait").code == 1
+    assert not (lab.root / "results" / "nightlab" / "background.log").exists()
+    answer = lab.nightlab("replicate", "provisional", "--no-wait")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("#1 runs on 2 more seeds;")
+    for _ in range(100):
+        champion = lab.json("status")["champion"]
+        if champion["standing"] == "proven" and champion["number"] == 1:
+            return
+        time.sleep(0.2)
+    raise AssertionError((lab.root / "results" / "nightlab" / "background.log").read_text())

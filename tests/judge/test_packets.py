@@ -15,7 +15,7 @@ from nightlab.judge.packets import (
     RunFacts,
     decide_next,
 )
-from nightlab.types import Decision, Direction
+from nightlab.types import Decision, Direction, Stand, Standing
 
 LEADER = ChampionRef(run="leader", value=1.0)
 
@@ -107,3 +107,24 @@ def test_close_follows_the_direction() -> None:
 def test_priorities_have_an_order() -> None:
     """The decision queue sorts by rank."""
     assert sorted([Priority.LOW, Priority.HIGH, Priority.MEDIUM], key=lambda p: p.rank) == ["high", "medium", "low"]
+
+
+@pytest.mark.parametrize(("needed", "end"), [(1, "1 more run"), (2, "2 more runs"), (None, "more than 16 more runs")])
+@pytest.mark.parametrize("current", [ME, LEADER])
+def test_a_provisional_summary_ends_in_what_is_lacking(needed: int | None, end: str, current: ChampionRef) -> None:
+    """Scripts and people find at the end of the sentence how many runs would prove it; the action is the table's."""
+    stand = Stand(standing=Standing.PROVISIONAL, probability=0.9, runs_needed=needed)
+    given = facts(KEEP, value=0.9, current=current, stand=stand)
+    packet = decide_next(given)
+    assert packet.summary.endswith(f"(leader); not proven yet: {end}")
+    assert packet.stand == stand
+    assert packet.action is decide_next(facts(KEEP, value=0.9, current=current)).action
+
+
+def test_a_proven_keep_lacks_nothing() -> None:
+    """No word of what is not proven, and the lab builds on it; what is unproven it does not yet build on."""
+    proven = decide_next(facts(KEEP, value=0.9, current=ME, stand=Stand(standing=Standing.PROVEN)))
+    assert "not proven" not in proven.summary
+    assert "build the next ideas on it" in proven.rationale
+    open_yet = decide_next(facts(KEEP, value=0.9, current=ME, stand=Stand(standing=Standing.PROVISIONAL)))
+    assert "when more seeds have proven it" in open_yet.rationale

@@ -23,6 +23,7 @@ from nightlab.ledger.cells import NO_NUMBER
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.ledger.records import STATUSES
 from nightlab.search.novelty import Category, Guard, Mode, Policy, Words
+from nightlab.types import Standing
 
 if TYPE_CHECKING:
     from nightlab.cli.written import Entry
@@ -229,9 +230,11 @@ def cmd_log(args: argparse.Namespace) -> int:
             print(f"Wrote report to {path}", file=out)
     print(surface.dumps(entry.row) if args.json else _log_text(entry))
     say_unseen(entry.unseen)
-    champion = entry.champion
-    if champion is not None and champion.by_hand:
-        print("standing: provisional; a hand-logged value, and only the lab's own runs prove one", file=sys.stderr)
+    if entry.stand is not None and entry.stand.standing is Standing.PROVISIONAL:
+        from nightlab.judge import wording
+
+        print(f"standing: {wording.stand(entry.stand)}; only the lab's own runs prove it: `nightlab next`",
+              file=sys.stderr)  # fmt: skip
     return 0
 
 

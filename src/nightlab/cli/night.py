@@ -26,13 +26,19 @@ DEMO_IDEAS = 12
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = commands.add_parser("run", help="work: propose, run, judge, keep", description=_RUN, formatter_class=_Raw)
     add_lab_option(run)
-    run.add_argument("--runs", type=_count, metavar="N", help="ideas to try in this night")
+    run.add_argument("--runs", type=count_of, metavar="N", help="ideas to try in this night")
     run.add_argument("--hours", type=_hours, metavar="H", help="wall-clock hours after which no new idea is begun")
     run.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the search (default 0)")
+    run.add_argument(
+        "--mode",
+        choices=("explore", "exploit"),
+        default="exploit",
+        help="explore: keep from judge.explore on instead of judge.promote (default exploit)",
+    )
     run.set_defaults(handler=cmd_run)
 
     demo = commands.add_parser("demo", help="a night in miniature, no set-up", description=_DEMO, formatter_class=_Raw)
-    demo.add_argument("--runs", type=_count, default=DEMO_IDEAS, metavar="N", help=f"ideas (default {DEMO_IDEAS})")
+    demo.add_argument("--runs", type=count_of, default=DEMO_IDEAS, metavar="N", help=f"ideas (default {DEMO_IDEAS})")
     demo.add_argument("--dir", type=Path, default=Path("nightlab-demo"), metavar="DIR", help="where the lab goes")
     demo.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the search (default 0)")
     demo.set_defaults(handler=cmd_demo)
@@ -41,7 +47,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_lab_option(trial)
     trial.add_argument("--description", default="", metavar="TEXT", help="what the edit does, in one line")
     trial.add_argument("--hypothesis", default="", metavar="TEXT", help="why it should help")
-    trial.add_argument("--seeds", type=_count, default=1, metavar="N", help="runs before the first verdict (default 1)")
+    trial.add_argument(
+        "--seeds", type=count_of, default=1, metavar="N", help="runs before the first verdict (default 1)"
+    )
     trial.add_argument("--no-wait", action="store_true", help="start it and return; `nightlab wait` joins it again")
     trial.set_defaults(handler=cmd_try)
 
@@ -52,7 +60,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def cmd_run(args: argparse.Namespace) -> int:
     settings = settings_of(args.lab)
-    return _night(settings, ideas=args.runs, hours=args.hours, seed=args.seed)
+    return _night(settings, ideas=args.runs, hours=args.hours, seed=args.seed, mode=args.mode)
 
 
 def cmd_demo(args: argparse.Namespace) -> int:
@@ -70,17 +78,17 @@ def cmd_demo(args: argparse.Namespace) -> int:
     return _night(settings, ideas=args.runs, hours=None, seed=args.seed)
 
 
-def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: int) -> int:
+def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: int, mode: str = "exploit") -> int:
     """Run one night and show it; 130 after Ctrl-C, 1 if the night could not be worked."""
     from nightlab.cli.screen import Screen
     from nightlab.loop import lease
 
-    with lease(settings), Screen(settings) as screen, _mirrored(settings), open_lab(settings, screen) as lab:
+    with lease(settings), Screen(settings) as screen, mirrored(settings), open_lab(settings, screen) as lab:
         lab.sources.check()
-        if lab.begin(ideas=ideas, hours=hours, seed=seed):
+        if lab.begin(ideas=ideas, hours=hours, seed=seed, mode=mode):
             screen.resumed(lab.history)
         try:
-            with _stoppable():
+            with stoppable():
                 done = lab.run_night()
         except KeyboardInterrupt:
             screen.stopped(lab)
@@ -90,7 +98,7 @@ def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: 
 
 
 @contextmanager
-def _mirrored(settings: Settings) -> Iterator[None]:
+def mirrored(settings: Settings) -> Iterator[None]:
     """Take in what others wrote into the mirrors, and bring them up to date when the work is done.
 
     A mirror that cannot be written ends no night: the next command mends it.
@@ -106,7 +114,7 @@ def _mirrored(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM and a closed terminal stop a night as cleanly as Ctrl-C does."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -125,15 +133,15 @@ def cmd_try(args: argparse.Namespace) -> int:
     from nightlab.cli.screen import Screen
 
     settings = settings_of(args.lab)
-    with Screen(settings) as screen, _mirrored(settings), open_lab(settings, screen) as lab:
+    with Screen(settings) as screen, mirrored(settings), open_lab(settings, screen) as lab:
         experiment = lab.take_working_tree(description=args.description, hypothesis=args.hypothesis, seeds=args.seeds)
         _say_known(lab, experiment)
         if args.no_wait:
-            _start_in_background(settings)
+            start_in_background(settings, "wait")
             print(f"{experiment.id} is recorded; `nightlab show {experiment.id}` will know more")
             return 0
         try:
-            with _stoppable():
+            with stoppable():
                 _see_through(lab, settings)
         except KeyboardInterrupt:
             screen.stopped(lab)
@@ -175,7 +183,7 @@ def cmd_wait(args: argparse.Namespace) -> int:
             print("nothing is open", file=sys.stderr)
             return 0
         try:
-            with _stoppable():
+            with stoppable():
                 return 0 if _see_through(lab, settings) else 1
         except KeyboardInterrupt:
             screen.stopped(lab)
@@ -197,12 +205,13 @@ def _see_through(lab: Lab, settings: Settings) -> bool:
                 return True
 
 
-def _start_in_background(settings: Settings) -> None:
+def start_in_background(settings: Settings, *words: str) -> None:
+    """Start a command on this lab that goes on when this process ends; what it says lies in background.log."""
     import subprocess
 
     with (settings.results / "background.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "nightlab", "wait", "--lab", str(settings.root)],
+            [sys.executable, "-P", "-m", "nightlab", *words, "--lab", str(settings.root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -210,7 +219,7 @@ def _start_in_background(settings: Settings) -> None:
         )
 
 
-def _count(text: str) -> int:
+def count_of(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")

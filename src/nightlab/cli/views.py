@@ -324,7 +324,7 @@ def summary_of(settings: Settings, history: History, told: Told | None = None) -
     lab = replace(
         lab, branch=_branch(settings), active=tuple(replace(run, watched=alive[run.run]) for run in lab.active)
     )
-    idle = _is_worked(settings) is False and not any(alive.values())
+    idle = is_worked(settings) is False and not any(alive.values())
     if lab.night is not None and lab.night.state == "running" and idle:
         moments = [m for r in history.runs.values() for m in (r.started_at, r.ended_at) if m is not None]
         assert history.night is not None
@@ -361,7 +361,7 @@ def _is_watched(settings: Settings, run: str) -> bool | None:
         return None
 
 
-def _is_worked(settings: Settings) -> bool | None:
+def is_worked(settings: Settings) -> bool | None:
     """Whether a process holds the loop lease; None if that may not be looked at."""
     from nightlab.runner.lock import is_held
 

@@ -18,7 +18,7 @@ from nightlab.judge.packets import DecisionPacket
 from nightlab.ledger import Ledger, surface
 from nightlab.ledger import mirrors as files
 from nightlab.ledger.mirrors import Mirrors
-from nightlab.ledger.records import CRASH, HAND, SHORT, Record
+from nightlab.ledger.records import CRASH, HAND, KEEP, SHORT, Record
 from nightlab.ledger.surface import Detail, ExperimentRow
 from nightlab.ledger.tables import moment_of
 from nightlab.memory import Question, crowned, guard, learn, lexicon_of, open_ledger, packet, reference
@@ -29,6 +29,7 @@ from nightlab.search.changes import changes_between
 from nightlab.search.novelty import Guard, Words
 from nightlab.search.source import patch
 from nightlab.sources import Sources, text_of
+from nightlab.standing import stand_of
 from nightlab.takeover import take_in_dated
 from nightlab.types import (
     Crashed,
@@ -43,6 +44,7 @@ from nightlab.types import (
     Purpose,
     Run,
     RunId,
+    Stand,
     Started,
     Usage,
 )
@@ -78,6 +80,7 @@ class Entry:
     guard: Guard[Record]
     packet: DecisionPacket
     champion: Record | None  # including this run
+    stand: Stand | None  # of the champion
     unseen: Unseen  # what the mirrors held besides, and is recorded now too
 
 
@@ -131,7 +134,8 @@ def write_down(settings: Settings, written: Written, *, archive: bool, now: floa
         except LedgerError as exc:
             hint = f"run {run} is recorded all the same, and the next `log` mends the files"
             raise LedgerError(str(exc.args[0]), hint=hint) from exc
-        return replace(entry, unseen=unseen)
+        stand = stand_of(ledger, settings, entry.champion) if entry.champion else None
+        return replace(entry, stand=stand, unseen=unseen)
 
 
 def _entry(
@@ -170,6 +174,7 @@ def _entry(
         novelty_class=told.category,
         prior=reference(prior),
         current=reference(champion),
+        stand=stand_of(ledger, settings, record, remember=True) if written.status == KEEP else None,
     )
     said = _logged(run, written, left, tree, settings.root)
     detail = Detail(
@@ -185,7 +190,7 @@ def _entry(
     packet_row = older.packet_row(record, detail, told, decided, facts)
     if archive:
         _archive(mirrors.run(run), written, tree)
-        write_packet(mirrors.run(run), packet_row)
+        write_packet(mirrors.run(run), packet_row, decided)
     row = older.experiment_row(record, detail, mirrors)
     row.novelty_guard = older.guard_row(record, told)
     row.decision_packet = packet_row
@@ -199,7 +204,7 @@ def _entry(
         advice=decided.summary,
         row=surface.dumps(row),
     )
-    entry = Entry(record=record, row=row, guard=told, packet=decided, champion=champion, unseen=Unseen())
+    entry = Entry(record=record, row=row, guard=told, packet=decided, champion=champion, stand=None, unseen=Unseen())
     return entry, _events(ledger, settings, experiment, said, left, tree)
 
 

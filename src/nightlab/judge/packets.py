@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nightlab.types import Decision, Direction
+from nightlab.judge.wording import more_runs
+from nightlab.types import Decision, Direction, Stand, Standing
 
 CLOSE = 0.0015  # units of the metric: a loss to the champion up to here may be noise (contract, 1.6; val_bpb)
 CLOSE_SLACK = 1e-9  # so that a difference of two printed decimals equal to CLOSE counts as close (contract, Part 4)
@@ -82,6 +83,7 @@ class RunFacts:
     metric: str = "val_bpb"
     direction: Direction = Direction.MINIMIZE
     close: float = CLOSE
+    stand: Stand | None = None  # of a kept run
 
     @property
     def is_new_champion(self) -> bool:
@@ -121,6 +123,7 @@ class DecisionPacket:
     is_new_champion: bool
     delta_to_prior: float | None  # units of the metric, in its own direction
     delta_to_current: float | None
+    stand: Stand | None  # how far a kept run is proven; None for any other
 
 
 def decide_next(facts: RunFacts) -> DecisionPacket:
@@ -135,6 +138,7 @@ def decide_next(facts: RunFacts) -> DecisionPacket:
         is_new_champion=facts.is_new_champion,
         delta_to_prior=facts.delta_to_prior,
         delta_to_current=facts.delta_to_current,
+        stand=facts.stand,
     )
 
 
@@ -164,7 +168,9 @@ def _after_crash(facts: RunFacts) -> _Advice:
 
 def _after_keep(facts: RunFacts) -> _Advice:
     if facts.is_new_champion:
-        return NextAction.PROMOTE, Priority.HIGH, "It leads the lab: build the next ideas on it."
+        proven = facts.stand is None or facts.stand.standing is Standing.PROVEN
+        why = "build the next ideas on it." if proven else "the lab builds on it when more seeds have proven it."
+        return NextAction.PROMOTE, Priority.HIGH, f"It leads the lab: {why}"
     if facts.novelty is NoveltyClass.NOVEL:
         return NextAction.REPLICATE, Priority.MEDIUM, "Nothing like it was tried before and it stands on few runs."
     if facts.novelty is NoveltyClass.DUPLICATE_RUN:
@@ -200,18 +206,22 @@ def _hypothesis(facts: RunFacts) -> HypothesisStatus:
 # --- sentences --------------------------------------------------------------------------------------------------
 
 _SENTENCES = {
-    NextAction.PROMOTE: "Promote run {run}: {value}, {against}.",
-    NextAction.REPLICATE: "Repeat run {run} with another seed: {value}, {against}.",
-    NextAction.BRANCH_FOLLOWUP: "Try a follow-up of run {run}: {value}, {against}.",
-    NextAction.RETRY: "Give run {run} another try: {value}, {against}.",
-    NextAction.ABANDON: "Leave the idea of run {run}: {value}, {against}.",
-    NextAction.FIX_AND_RETRY: "Fix the memory use of run {run} and start it again: {value}, {against}.",
-    NextAction.INVESTIGATE_CRASH: "Find out why run {run} crashed: {value}, {against}.",
+    NextAction.PROMOTE: "Promote run {run}: {value}, {against}",
+    NextAction.REPLICATE: "Repeat run {run} with another seed: {value}, {against}",
+    NextAction.BRANCH_FOLLOWUP: "Try a follow-up of run {run}: {value}, {against}",
+    NextAction.RETRY: "Give run {run} another try: {value}, {against}",
+    NextAction.ABANDON: "Leave the idea of run {run}: {value}, {against}",
+    NextAction.FIX_AND_RETRY: "Fix the memory use of run {run} and start it again: {value}, {against}",
+    NextAction.INVESTIGATE_CRASH: "Find out why run {run} crashed: {value}, {against}",
 }
 
 
 def _summary(action: NextAction, facts: RunFacts) -> str:
-    return _SENTENCES[action].format(run=facts.run, value=_value(facts), against=_against(facts))
+    """One sentence; a provisional run's ends in what is lacking, without a full stop, so that scripts find it there."""
+    told = _SENTENCES[action].format(run=facts.run, value=_value(facts), against=_against(facts))
+    if facts.stand is not None and facts.stand.standing is Standing.PROVISIONAL:
+        return f"{told}; not proven yet: {more_runs(facts.stand.runs_needed)}"
+    return f"{told}."
 
 
 def _value(facts: RunFacts) -> str:

@@ -28,11 +28,11 @@ from nightlab.ledger.tables import (
     short,
 )
 from nightlab.ledger.text import match_any, tags_of
-from nightlab.types import Change, Ended, Imported, Logged, Run, RunId
+from nightlab.types import Change, Ended, Imported, Logged, Purpose, Run, RunId
 
 __all__ = [
     "CRASH", "DISCARD", "HAND", "IMPORT", "IN_LINES", "IN_TABLE", "KEEP", "LAB", "SHORT", "STATUSES",
-    "Cluster", "Lineage", "Record", "Records", "Told",
+    "Cluster", "Lineage", "Proof", "Record", "Records", "Told",
 ]  # fmt: skip
 
 NEAREST = 200  # distinct ideas that a new one is compared with; the same one was never below place 79 of 615
@@ -107,12 +107,23 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the lab itself has found of an experiment."""
+
+    decision: str | None  # the latest verdict
+    probability: float | None  # P(better than the champion of its moment), as that verdict said
+    is_baseline: bool  # of some night
+    seeds: int  # distinct ones of finished, believed runs that may steer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What a lab knows by somebody's word only."""
 
     by_hand: Mapping[str, int] = field(default_factory=dict)  # status -> runs written down by hand
+    judged: Mapping[str, int] = field(default_factory=dict)  # those of them whose idea the lab has judged itself
     imported: int = 0  # runs of other ledgers
-    best: Record | None = None  # the best keep among them
+    best: Record | None = None  # the best keep among them that the lab has not judged itself
     best_number: int = 0  # of its experiment; 0 where it is none of the lab's
 
 
@@ -123,6 +134,12 @@ _COLUMNS = (
 )
 _FROM = " FROM _record r JOIN _idea i ON i.id = r.idea"
 _VALID = "r.ranked AND r.value IS NOT NULL"
+_BY_WORD = f"{_VALID} AND r.status = '{KEEP}' AND r.origin <> '{LAB}'"
+_JUDGED = (
+    f"(EXISTS (SELECT 1 FROM _experiment e WHERE e.id = r.experiment AND e.decision IN {STATUSES})"  # noqa: S608
+    " OR EXISTS (SELECT 1 FROM _night n WHERE n.baseline = r.experiment))"
+)
+_STEERING = ", ".join(f"'{purpose}'" for purpose in Purpose if purpose.steers)
 _PARTS = 900  # parameters of one statement
 
 
@@ -208,6 +225,35 @@ class Records:
         """Whether a row of another ledger was taken in already."""
         asked = "SELECT 1 FROM events WHERE kind = 'imported' AND key = ?"
         return self._db.execute(asked, (digest,)).fetchone() is not None
+
+    def proof(self, experiment: str) -> Proof | None:
+        """What the lab itself has found of an experiment; None of one that it does not know."""
+        found = self._db.execute(
+            "SELECT decision, probability, EXISTS (SELECT 1 FROM _night n WHERE n.baseline = e.id)"
+            " FROM _experiment e WHERE e.id = ?",
+            (experiment,),
+        ).fetchone()
+        if found is None:
+            return None
+        decision, probability, is_baseline = found
+        runs = self._db.execute(
+            f"SELECT seed, ended FROM _run WHERE experiment = ? AND metric IS NOT NULL AND purpose IN ({_STEERING})",  # noqa: S608
+            (experiment,),
+        )
+        seeds = {seed for seed, ended in runs if _is_believed(ending_of(ended))}
+        return Proof(decision=decision, probability=probability, is_baseline=bool(is_baseline), seeds=len(seeds))
+
+    def evidence(self) -> str | None:
+        """A word that changes when the lab has run, judged or begun something; None as long as it has run nothing."""
+        asked = (
+            f"SELECT MAX(ended_seq) FROM _run WHERE logged IS NULL AND metric IS NOT NULL AND purpose IN ({_STEERING})"  # noqa: S608
+        )
+        (ended,) = self._db.execute(asked).fetchone()
+        if ended is None:
+            return None
+        (judged,) = self._db.execute("SELECT MAX(seq) FROM _verdict").fetchone()
+        (nights,) = self._db.execute("SELECT COUNT(*) FROM _night").fetchone()
+        return f"{ended} {judged} {nights}"
 
     # --- counts ---------------------------------------------------------------------------------------------
 
@@ -304,24 +350,29 @@ class Records:
 
     def told(self, sign: int) -> Told:
         """What people and other ledgers have told of, beside the lab's own runs."""
-        best = self._select(
-            f"WHERE {_VALID} AND r.status = '{KEEP}' AND r.origin <> '{LAB}' ORDER BY {_order(sign)} LIMIT 1"
-        )
+        best = self._select(f"WHERE {_BY_WORD} AND NOT {_JUDGED} ORDER BY {_order(sign)} LIMIT 1")
         asked = "SELECT status, COUNT(*) FROM _record WHERE origin = ? GROUP BY status"
         numbered = None
         if best and best[0].experiment:
             numbered = self._db.execute("SELECT number FROM _experiment WHERE id = ?", (best[0].experiment,)).fetchone()
         return Told(
             by_hand=dict(self._db.execute(asked, (HAND,))),
+            judged=dict(
+                self._db.execute(
+                    "SELECT r.status, COUNT(*) FROM _experiment e JOIN _run n ON n.experiment = e.id"  # noqa: S608
+                    " JOIN _record r ON r.seq = n.seq WHERE (e.emitter <> 'log' OR e.parent IS NOT NULL)"
+                    f" AND e.decision IN {STATUSES} AND n.logged IS NOT NULL GROUP BY r.status"
+                )
+            ),
             imported=sum(count for _, count in self._db.execute(asked, (IMPORT,))),
             best=best[0] if best else None,
             best_number=numbered[0] if numbered else 0,
         )
 
     def kept_by_word(self, start: float, count: int) -> list[Record]:
-        """The newest keeps from `start` on behind which there is somebody's word only."""
+        """The newest keeps from `start` on behind which there is somebody's word only: the lab has not judged them."""
         return self._select(
-            f"WHERE {_VALID} AND r.at >= ? AND r.status = '{KEEP}' AND r.origin <> '{LAB}' ORDER BY r.seq DESC LIMIT ?",
+            f"WHERE {_BY_WORD} AND r.at >= ? AND NOT {_JUDGED} ORDER BY r.seq DESC LIMIT ?",
             start,
             count,
         )
@@ -396,6 +447,10 @@ class Records:
     def names(self) -> set[str]:
         """The names of all recorded runs."""
         return {row[0] for row in self._db.execute("SELECT run FROM _record")}
+
+
+def _is_believed(ended: Ended) -> bool:
+    return ended.conditions is None or not ended.conditions.trouble
 
 
 def _order(sign: int) -> str:

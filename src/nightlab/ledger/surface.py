@@ -13,7 +13,7 @@ import msgspec
 
 from nightlab.ledger.mirrors import Mirrors, replace, writing
 from nightlab.ledger.records import CRASH, STATUSES, Record, Records
-from nightlab.types import Crashed, Metrics
+from nightlab.types import Crashed, Metrics, Stand
 
 METRIC = "val_bpb"  # the name that the older surface has for a lab's metric, whatever it is
 UNRANKED = "value"  # and that a value has there which does not compare with the lab's
@@ -112,6 +112,9 @@ class PacketRow(Row):
     novelty: PacketNovelty
     comparison: PacketComparison
     error: ErrorRow | None
+    standing: str | None = None  # proven or provisional; None: the run was not kept
+    probability: float | None = None
+    runs_needed: int | None = None
 
 
 class ExperimentRow(Row):
@@ -135,7 +138,7 @@ class ExperimentRow(Row):
     decision_packet: PacketRow | dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class ChampionRow(Row):
+class RankedRow(Row):
     run_id: str
     commit: str
     lineage_root: str
@@ -146,7 +149,13 @@ class ChampionRow(Row):
     description: str
 
 
-class ChallengerRow(ChampionRow):
+class ChampionRow(RankedRow):
+    standing: str
+    probability: float | None
+    runs_needed: int | None
+
+
+class ChallengerRow(RankedRow):
     delta_to_champion: float
 
 
@@ -219,7 +228,13 @@ def metrics_row(record: Record, detail: Detail) -> dict[str, object]:
     return row
 
 
-def registry_row(records: Records, stamp: str, sign: int, label: Callable[[Sequence[str]], str]) -> RegistryRow:
+def registry_row(
+    records: Records,
+    stamp: str,
+    sign: int,
+    label: Callable[[Sequence[str]], str],
+    stand: Callable[[Record], Stand],
+) -> RegistryRow:
     """The registry's content, of all that is on record.
 
     Args:
@@ -227,6 +242,7 @@ def registry_row(records: Records, stamp: str, sign: int, label: Callable[[Seque
         stamp: the moment, as the registry spells it.
         sign: of the metric's direction.
         label: the words that failures share.
+        stand: how far a run is proven; asked of the champion.
     """
     counts, best = records.counts(), records.champion(sign)
     lines = [
@@ -245,9 +261,9 @@ def registry_row(records: Records, stamp: str, sign: int, label: Callable[[Seque
         updated_at=stamp,
         num_experiments=sum(counts.values()),
         status_counts=counts,
-        champion=_standing_row(best) if best else None,
+        champion=_champion_row(best, stand(best)) if best else None,
         challengers=[
-            ChallengerRow(**msgspec.structs.asdict(_standing_row(r)), delta_to_champion=_delta(r, best))
+            ChallengerRow(**msgspec.structs.asdict(_ranked_row(r)), delta_to_champion=_delta(r, best))
             for r in records.challengers(sign, best, CHALLENGERS)
         ],
         best_lineages=lines,
@@ -264,8 +280,22 @@ def registry_row(records: Records, stamp: str, sign: int, label: Callable[[Seque
     )
 
 
-def _standing_row(record: Record) -> ChampionRow:
+def _champion_row(record: Record, stand: Stand) -> ChampionRow:
     return ChampionRow(
+        **msgspec.structs.asdict(_ranked_row(record)),
+        standing=stand.standing,
+        probability=rounded(stand.probability),
+        runs_needed=stand.runs_needed,
+    )
+
+
+def rounded(probability: float | None) -> float | None:
+    """A probability as files state it: what is beyond the sixth digit differs from one machine to the next."""
+    return None if probability is None else round(probability, 6)
+
+
+def _ranked_row(record: Record) -> RankedRow:
+    return RankedRow(
         run_id=record.run,
         commit=record.commit,
         lineage_root=record.lineage,
@@ -319,8 +349,8 @@ def make(mirrors: Mirrors) -> None:
                 replace(path, text)
 
 
-def packet_markdown(packet: PacketRow) -> str:
-    """decision_packet.md."""
+def packet_markdown(packet: PacketRow, words: str) -> str:
+    """decision_packet.md; `words` says how far the run is proven, "" of one that was not kept."""
     run, novelty, comparison = packet.run, packet.novelty, packet.comparison
     lines = [
         "# Decision Packet",
@@ -329,6 +359,7 @@ def packet_markdown(packet: PacketRow) -> str:
         f"- Next action: `{packet.next_action}` ({packet.priority})",
         f"- Hypothesis status: {packet.hypothesis_status}",
         f"- Rationale: {packet.rationale}",
+        f"- Standing: {words or '-'}",
         "",
         "## Run",
         "",

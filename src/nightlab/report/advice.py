@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nightlab.memory import FEWEST
 from nightlab.report.findings import SHOWN, Findings
-from nightlab.report.nouns import Arm, Champion, LabSummary
+from nightlab.report.nouns import Champion, LabSummary, Provisional
 from nightlab.report.words import count
 
 SAME_FAILURE = 2  # failures of one kind from which they are worth a look of their own
@@ -55,7 +56,10 @@ def _about_champion(lab: LabSummary) -> Iterator[str]:
         yield _prove(lab.provisional)
 
 
-def _prove(arm: Arm) -> str:
+def _prove(arm: Champion | Provisional) -> str:
+    if arm.experiment:
+        seeds = arm.runs_needed or FEWEST
+        return f"Prove {arm.name}, which stands on one run: `nightlab replicate {arm.number} --seeds {seeds}`."
     where = f"check out {arm.commit[:7]}" if arm.commit else "make that edit"
     return f"Prove {arm.name}, which stands on one run: {where} and run `nightlab try --seeds 2`."
 
@@ -75,7 +79,7 @@ def _about_night(found: Findings) -> Iterator[str]:
     if promising and lab.night.state == "ended":
         yield (
             f"#{promising[0].number} may be better: {count(promising[0].runs_needed or 0, 'more run')} would prove it "
-            "if its estimate is right."
+            f"if its estimate is right: `nightlab replicate {promising[0].number} --seeds {promising[0].runs_needed}`."
         )
     if lab.ideas.tried >= MANY_IDEAS and not lab.promotions:
         yield (

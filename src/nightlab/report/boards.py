@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nightlab.config import Settings
 from nightlab.history import History
+from nightlab.judge import wording
 from nightlab.judge.packets import Priority
 from nightlab.ledger.records import CRASH, DISCARD, KEEP, Cluster, Record, Records
 from nightlab.memory import packet_of_lab
@@ -47,7 +48,8 @@ class Boards:
             f"- Current champion: run {code(champion.run)} on commit {code(champion.commit)} at "
             f"{_six(champion.value)}, {_gb(champion)} GB, {markdown(champion.description, _LONG)}"
         )
-        lines.append(f"- Standing of that champion: {levels.standing(champion)}; the value is this one run's own")
+        standing = wording.stand(levels.stand(champion))
+        lines.append(f"- Standing of that champion: {standing}; the value is this one run's own")
         if prior is not None and prior.value is not None and champion.value is not None:
             lines.append(f"- Change vs prior champion: {champion.value - prior.value:+.6f} {self._metric}")
         return lines

@@ -150,7 +150,11 @@ def _open(history: History, settings: Settings, ideas: Sequence[ExperimentState]
     for state in sorted(near, key=rank)[:SHOWN]:
         assert state.verdict is not None
         sides = (state.experiment.id, state.verdict.champion)
-        needed = race.runs_needed(*sides, rows, settings.judge) if comparable.issuperset(sides) else None
+        needed = (
+            race.runs_needed(*sides, rows, decide.thresholds(history, settings))
+            if comparable.issuperset(sides)
+            else None
+        )
         found.append(_finding(history, state, needed))
     return tuple(found)
 

@@ -12,10 +12,10 @@ from nightlab.config import Settings
 from nightlab.history import ExperimentState, History
 from nightlab.judge import model, race
 from nightlab.ledger.records import Record, Told
-from nightlab.report.nouns import Arm, Champion, Gain, NoiseOfRuns
-from nightlab.types import Decision, ExperimentId, Purpose, Standing, Verdict
-
-PROVEN_RUNS = 2  # no single run proves anything
+from nightlab.memory import FEWEST
+from nightlab.report.nouns import Arm, Champion, Gain, NoiseOfRuns, Provisional
+from nightlab.standing import weighed
+from nightlab.types import Decision, ExperimentId, Purpose, Stand, Standing, Verdict
 
 Level = tuple[float | None, float | None, float | None]
 """Posterior mean and 95 % interval, in units of the metric; None what is not known."""
@@ -67,25 +67,42 @@ class Levels:
         name = self._history.champion
         if name is None:
             best = self._best_told()
-            return _as_champion(best) if best is not None else None
+            if best is None:
+                return None
+            stand = self._by_word(best)
+            return _as_champion(best, probability=stand.probability, needed=stand.runs_needed)
         promoted = steps[-1] if steps else None
         fresh = decide.headline(self._history, self._settings)
-        difference = self._over_baseline(name)
+        difference, arm = self._over_baseline(name), self.arm(name)
         return _as_champion(
-            self.arm(name),
+            arm,
             probability=promoted.probability if promoted else None,
+            needed=0 if arm.standing == Standing.PROVEN else max(FEWEST - arm.runs, 1),
             because=promoted.because if promoted else "",
             search=difference.gain if difference else None,
             fresh=_from_comparison(fresh),
         )
 
-    def provisional(self, champion: Champion | None) -> Arm | None:
+    def provisional(self, champion: Champion | None) -> Provisional | None:
         """The best hand-logged keep, if its own value is better than the champion's level."""
         best = self._best_told()
         if best is None or champion is None or best.experiment == champion.experiment or champion.mean is None:
             return None
         assert best.mean is not None
-        return best if self._sign * best.mean < self._sign * champion.mean else None
+        if self._sign * best.mean >= self._sign * champion.mean:
+            return None
+        stand = self._by_word(best)
+        return Provisional(
+            **{name: getattr(best, name) for name in Arm.__dataclass_fields__},
+            probability=stand.probability,
+            runs_needed=stand.runs_needed,
+        )
+
+    def _by_word(self, arm: Arm) -> Stand:
+        """What would prove a keep by somebody's word."""
+        assert arm.mean is not None
+        name = ExperimentId(arm.experiment) if arm.experiment else None
+        return weighed(self._history, self._settings, self._rows, name, self._sign * arm.mean)
 
     def arm(self, name: ExperimentId) -> Arm:
         """An experiment with its level over the runs that may steer; over its logged runs if it has no others."""
@@ -96,7 +113,7 @@ class Levels:
             level: Level = (sum(logged) / len(logged), None, None) if logged else (None, None, None)
             return self._arm(state, len(logged), Standing.PROVISIONAL, level)
         promoted = self.baseline == name or any(v.decision is Decision.KEEP for v in state.verdicts)
-        proven = promoted and len(values) >= PROVEN_RUNS
+        proven = promoted and len(values) >= FEWEST
         return self._arm(state, len(values), Standing.PROVEN if proven else Standing.PROVISIONAL, self.level(name))
 
     def level(self, name: ExperimentId) -> Level:
@@ -147,10 +164,14 @@ class Levels:
             return None
         return student_975(self._noise.dof) * self._noise.sd / math.sqrt(runs)
 
-    def standing(self, record: Record) -> str:
-        """Whether a record's experiment is proven or provisional."""
+    def stand(self, record: Record) -> Stand:
+        """How far the experiment of a record with a value is proven."""
         name = ExperimentId(record.experiment) if record.experiment else None
-        return self.arm(name).standing if name in self._history.experiments and name else Standing.PROVISIONAL.value
+        if name in self._history.experiments and name and self.arm(name).standing == Standing.PROVEN:
+            verdict = self._history.state(name).verdict
+            return Stand(standing=Standing.PROVEN, probability=verdict.probability if verdict else None)
+        assert record.value is not None
+        return weighed(self._history, self._settings, self._rows, name, self._sign * record.value)
 
     def _best_told(self) -> Arm | None:
         """The keep with the best value behind which there is somebody's word only: one run, so provisional."""
@@ -200,6 +221,7 @@ def _as_champion(
     arm: Arm,
     *,
     probability: float | None = None,
+    needed: int | None = 0,
     because: str = "",
     search: Gain | None = None,
     fresh: Gain | None = None,
@@ -207,6 +229,7 @@ def _as_champion(
     return Champion(
         **{name: getattr(arm, name) for name in Arm.__dataclass_fields__},
         probability=probability,
+        runs_needed=needed,
         because=because,
         gain_in_search=search,
         gain_on_fresh_seeds=fresh,

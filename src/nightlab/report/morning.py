@@ -20,7 +20,7 @@ from nightlab.report.nouns import Champion, LabSummary
 from nightlab.report.others import Others
 from nightlab.report.page import page
 from nightlab.report.text import code, markdown
-from nightlab.report.words import ago, count, decimals, duration, gain_in_words, number, odds, signed
+from nightlab.report.words import ago, count, decimals, duration, gain_in_words, lacking, number, odds, signed
 from nightlab.runner.files import write_atomic
 
 CHART = "progress.png"
@@ -226,7 +226,8 @@ def _facts(found: Findings, now: float) -> list[str]:
     if lab.provisional is not None:
         facts.append(
             f"Known by its author's word and not proven: {code(lab.provisional.name)} "
-            f"{markdown(lab.provisional.description, 80)} at {_level_of(lab.provisional.mean)}."
+            f"{markdown(lab.provisional.description, 80)} at {_level_of(lab.provisional.mean)}; "
+            f"{lacking(lab.provisional.runs_needed, lab.provisional.probability)}."
         )
     if lab.runs.imported:
         facts.append(f"{count(lab.runs.imported, 'run')} of other ledgers are remembered; none of them was run here.")

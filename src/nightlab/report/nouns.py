@@ -76,9 +76,18 @@ class Arm:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Champion(Arm):
     probability: float | None  # P(better than the champion before it), when it was promoted
+    runs_needed: int | None  # of the lab's that would prove it; 0: proven; None: too many to tell
     because: str  # the sentence with which it was promoted
     gain_in_search: Gain | None  # over the night's baseline; shrunk, since these runs chose it
     gain_on_fresh_seeds: Gain | None  # over the night's baseline, on seeds that chose nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisional(Arm):
+    """A keep by somebody's word, with what would prove it."""
+
+    probability: float | None  # P(better than the champion) if its author's value is right; None: the noise is unknown
+    runs_needed: int | None  # as for a champion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +105,7 @@ class Night:
     state: str  # running, ended; `status` says interrupted when nobody holds the loop's lease
     because: str  # why it ended
     seed: int
+    mode: str  # explore or exploit
     ideas_done: int
     ideas_target: int | None
     hours_target: float | None
@@ -180,7 +190,7 @@ class LabSummary:
     ideas: IdeaCounts
     baseline: Arm | None
     champion: Champion | None
-    provisional: Arm | None  # a hand-logged keep that would beat the champion, if it is proven
+    provisional: Provisional | None  # a hand-logged keep that would beat the champion, if it is proven
     noise: NoiseOfRuns | None
     night: Night | None
     branch: str

@@ -76,8 +76,10 @@ def _with_told(counts: RunCounts, told: Told) -> RunCounts:
 
 
 def _ideas_with_told(counts: IdeaCounts, told: Told) -> IdeaCounts:
-    """Ideas of people count as their author says, one a run."""
-    kept, discarded, crashed = (told.by_hand.get(status, 0) for status in (KEEP, DISCARD, CRASH))
+    """Ideas of people count as their author says, one a run, unless the lab has judged them itself."""
+    kept, discarded, crashed = (
+        told.by_hand.get(status, 0) - told.judged.get(status, 0) for status in (KEEP, DISCARD, CRASH)
+    )
     return replace(
         counts,
         tried=counts.tried + kept + discarded + crashed,
@@ -140,6 +142,7 @@ def _night(history: History, now: float) -> Night | None:
         state="ended" if night.ended else RUNNING,
         because=night.ended.reason if night.ended else "",
         seed=night.began.seed,
+        mode=night.began.mode,
         ideas_done=decide.ideas_tried(history),
         ideas_target=night.began.ideas,
         hours_target=night.began.hours,

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nightlab.decide import EXPLORE
 from nightlab.ledger.records import Record
 from nightlab.report import words
 from nightlab.report.dossier import Dossier, RunSheet
@@ -76,6 +77,8 @@ def _night_rows(facts: Table, lab: LabSummary) -> None:
     if night is None:
         return
     line = Text.assemble(f"{night.number} ", _word(night.state))
+    if night.mode == EXPLORE:
+        line.append(", exploring")
     if night.because:
         line.append(f": {plain(night.because)}")
     target = f" of {night.ideas_target}" if night.ideas_target is not None else ""
@@ -95,6 +98,8 @@ def _arm_rows(facts: Table, lab: LabSummary) -> None:
     name = _arm(champion)
     name.append("  ")
     name.append_text(_word(champion.standing))
+    if champion.standing == "provisional":
+        name.append(f" ({words.lacking(champion.runs_needed, None)})", "dim")
     if is_baseline:
         name.append(" (the baseline: no idea is proven better)", "dim")
     facts.add_row("champion", name)
@@ -107,7 +112,9 @@ def _arm_rows(facts: Table, lab: LabSummary) -> None:
         facts.add_row("", Text(f"commit {champion.commit[:7]}, branch {plain(lab.branch, 80)}", "dim"))
     if lab.provisional is not None:
         facts.add_row("by hand", _arm(lab.provisional))
-        facts.add_row("", Text.assemble(level(lab.provisional), ", ", _word("provisional"), ": its author's word"))
+        told = Text.assemble(level(lab.provisional), ", ", _word("provisional"), ": its author's word")
+        facts.add_row("", told)
+        facts.add_row("", Text(words.lacking(lab.provisional.runs_needed, lab.provisional.probability)))
 
 
 def _arm(arm: Arm) -> Text:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from nightlab.judge.wording import SURE, chance, chance_of_noise, more_runs
 from nightlab.types import Conditions
 
+__all__ = [
+    "PROOF", "SURE", "ago", "chance", "chance_of_noise", "count", "decimals", "duration", "gain_in_words", "iso",
+    "lacking", "more_runs", "number", "odds", "signed",
+]  # fmt: skip
+
 PROOF = 0.95  # probability from which "better" is said without a "looks"
-SURE = 10_000  # odds beyond which "1 chance in ..." is not spelled out
 
 
 def iso(at: float) -> str:
@@ -39,16 +44,6 @@ def signed(value: float | None, digits: int) -> str:
         return "-"
     rounded = round(value, digits) + 0.0
     return f"{'-' if rounded < 0 else '+'}{number(abs(rounded), digits)}"
-
-
-def chance(probability: float) -> str:
-    """The chance that a gain is none, to two digits: "about 1 chance in 40"."""
-    wrong = 1.0 - probability
-    if wrong * SURE < 1.0:
-        return f"less than 1 chance in {SURE:,}"
-    odds = 1.0 / wrong
-    step = 10 ** max(math.floor(math.log10(odds)) - 1, 0)
-    return f"about 1 chance in {round(odds / step) * step:,}"
 
 
 def odds(probability: float) -> str:
@@ -107,3 +102,9 @@ def gain_in_words(mean: float, low: float, high: float, probability: float, than
     if probability > 0.5:
         return f"looks {better} {number(mean, digits)} ({interval}), not proven: {chance(probability)} of being noise"
     return f"no evidence of a gain ({signed(mean, digits)}, {interval})"
+
+
+def lacking(needed: int | None, probability: float | None) -> str:
+    """What something provisional lacks: needs 2 more runs; if its value is right, about 1 chance in 30 of noise."""
+    told = f"needs {more_runs(needed)}"
+    return told if probability is None else f"{told}; if its value is right, {chance_of_noise(probability)}"

@@ -1,0 +1,156 @@
+"""How far a kept run is proven, and how many runs of the lab's are lacking. Loads no numpy before there is something
+to weigh.
+
+A value that its author wrote down is a word, however good: the lab does not know its seed or its machine, so it is
+never evidence in the race, and only the lab's own runs prove it. What is said of it meanwhile follows one rule:
+
+1. Proven: the lab has kept it in a race, or a night began with it and its value is known from two seeds.
+2. With runs of the lab's own, of it and of the proven champion: what the race reckons from them.
+3. Else, where the noise is known and the champion has runs: the probability is what the judge would say if the author's
+   value were one run on a seed that nobody shares. The runs needed are those after which the judge would keep it, if
+   its value is right and new runs scatter around it as runs of this lab do; the author's own run is none of them.
+4. Else nobody can say. There is no probability, and the runs needed are the fewest that prove anything at all: two
+   seeds of its own. Those of the starting point that it is compared with come on top, once per lab.
+
+All of them are forecasts, and no promise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from nightlab.config import JudgeSettings, Settings
+from nightlab.judge.wording import FAR
+from nightlab.ledger import Ledger
+from nightlab.ledger.records import Record
+from nightlab.memory import FEWEST, stand_of_lab
+from nightlab.types import ExperimentId, Stand, Standing
+
+if TYPE_CHECKING:
+    from nightlab.history import History
+    from nightlab.judge.model import Row
+
+_BY_WORD = ExperimentId("its author's word")
+_NO_SEED = -1  # of a run whose seed nobody shares
+
+
+_REMEMBERED = "stand "
+
+
+def stand_of(ledger: Ledger, settings: Settings, record: Record, *, remember: bool = False) -> Stand:
+    """How far a record is proven, by the rule above.
+
+    Args:
+        ledger: of the lab.
+        settings: the lab.
+        record: a run with a value, on record or about to be.
+        remember: keep the answer in the ledger, which has to be open for writing, until there is new evidence.
+    """
+    known = stand_of_lab(ledger.records, record)
+    if known.standing is Standing.PROVEN or record.value is None:
+        return known
+    evidence = ledger.records.evidence()
+    if evidence is None:
+        return known
+    asked = f"{record.run} {record.value!r} {evidence} {settings.judge!r} {settings.metric.direction}"
+    note = f"{_REMEMBERED}{hashlib.sha256(asked.encode()).hexdigest()}"
+    told = ledger.note(note)
+    if told is not None:
+        return msgspec.json.decode(told, type=Stand)
+    found = _weighed(ledger, settings, record, record.value)
+    if remember:
+        ledger.set_note(note, msgspec.json.encode(found).decode(), instead_of=_REMEMBERED)
+    return found
+
+
+def _weighed(ledger: Ledger, settings: Settings, record: Record, value: float) -> Stand:
+    from nightlab import decide
+
+    history = ledger.history(own=True, patches=False)
+    rows = decide.rows(history, settings)
+    name = ExperimentId(record.experiment) if record.experiment else None
+    return weighed(history, settings, rows, name, settings.metric.direction.sign * value)
+
+
+def weighed(history: History, settings: Settings, rows: Sequence[Row], name: ExperimentId | None, loss: float) -> Stand:
+    """The standing of something unproven beside the proven champion: rules 2 to 4.
+
+    Args:
+        history: the lab's own.
+        settings: the lab.
+        rows: the judge's evidence (`decide.rows`).
+        name: its experiment, if the lab knows it.
+        loss: what its author says that it gave, as a loss; used where the lab has not run it.
+    """
+    from nightlab import decide
+    from nightlab.judge import model, race
+
+    champion, known = history.champion, {row.arm for row in rows}
+    seeds = {row.seed for row in rows if row.arm == name}
+    fewest = Stand(standing=Standing.PROVISIONAL, runs_needed=max(FEWEST - len(seeds), 1))
+    if champion is None or champion == name or champion not in known:
+        return fewest
+    arm, evidence = name, rows
+    if arm is None or arm not in known:
+        arm = _BY_WORD
+        evidence = [*rows, model.Row(arm=arm, seed=_NO_SEED, slot=len(rows), value=loss)]
+    judge = decide.thresholds(history, settings)
+    belief = model.posterior(arm, champion, evidence, judge)
+    if belief is None:
+        return fewest
+    if arm == _BY_WORD:
+        needed = _forecast(rows, champion, loss, belief.sigma, judge)
+    else:
+        needed = race.runs_needed(arm, champion, rows, judge)
+    return Stand(standing=Standing.PROVISIONAL, probability=belief.better, runs_needed=needed)
+
+
+def _forecast(
+    rows: Sequence[Row], champion: ExperimentId, loss: float, sigma: float, judge: JudgeSettings
+) -> int | None:
+    """How many more runs it takes until the judge keeps something whose loss is `loss`; None if `FAR` will not do.
+
+    The judge is asked itself, over runs that are made up: around `loss` on one side and around the champion's mean on
+    the other, scattered as much as runs of the lab do, each on a seed of its own. The next one goes to the side that
+    has fewer, as in the race.
+    """
+    from statistics import fmean
+
+    from nightlab.judge import model
+
+    theirs = [row.value for row in rows if row.arm == champion]
+    level = fmean(theirs)
+    if loss >= level:
+        return None
+    ours = more = 0
+    for total in range(1, FAR + 1):
+        if ours <= len(theirs) + more:
+            ours += 1
+        else:
+            more += 1
+        if ours < FEWEST:
+            continue
+        made = [(_BY_WORD, loss + sigma * step) for step in _scatter(ours)]
+        made += [(champion, level + sigma * step) for step in _scatter(more)]
+        pretended = [
+            model.Row(arm=arm, seed=_NO_SEED - place, slot=len(rows) + place, value=value)
+            for place, (arm, value) in enumerate(made)
+        ]
+        belief = model.posterior(_BY_WORD, champion, [*rows, *pretended], judge)
+        if belief is not None and belief.better >= judge.promote:
+            return total
+    return None
+
+
+def _scatter(count: int) -> list[float]:
+    """`count` numbers that lie as draws of a standard normal do, with mean 0 and, from two on, standard deviation 1."""
+    from statistics import NormalDist, stdev
+
+    if count < 2:
+        return [0.0] * count
+    steps = [NormalDist().inv_cdf((place + 0.5) / count) for place in range(count)]
+    return [step / stdev(steps) for step in steps]
