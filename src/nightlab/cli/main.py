@@ -26,6 +26,7 @@ _DESCRIPTION = """\
 Run experiments on one file, one metric, one fixed budget, all night.
 
 first steps:
+  nightlab quick -- CMD    how noisy is the number that CMD prints, and what could a night show? no set-up
   nightlab demo            a night in miniature on this machine, no set-up
   nightlab new DIR         a lab with the shipped benchmark
   nightlab init            make the repository you are in a lab
@@ -42,6 +43,7 @@ _MODULES = {
     **dict.fromkeys(("query", "verify"), "care"),
     **dict.fromkeys(("next", "replicate", "compare"), "standing"),
     "exec": "execute",
+    "quick": "quick",
 }
 """Command -> the module that has it. A door is a process start, so only the module that is asked for is imported."""
 

@@ -17,7 +17,9 @@ _NUMBERS = 64  # `key: number` lines that are remembered, the latest of them
 _ANSI = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)"
 _IS_NUMBER = re.compile(_NUMBER, re.IGNORECASE)
-_PAIR = re.compile(rb"(?m)^[ \t]*([A-Za-z_][\w./-]{0,63})[ \t]*[:=][ \t]*([+-]?[\d.][\d.eE+-]{0,40})[ \t]*$")
+_PAIR = re.compile(
+    rb"(?m)^[ \t]*([A-Za-z_][\w./-]{0,63})[ \t]*[:=][ \t]*([+-]?(?:[\d.][\d.eE+-]{0,40}|(?i:nan|inf|infinity)))[ \t]*$"
+)
 
 
 class BoundedLog:
@@ -92,7 +94,8 @@ class Printed:
     values: list[str] = field(default_factory=list)  # texts of the metric, the first two that differ as numbers
     count: int = 0  # how often the metric was printed
     odd: str = ""  # what stood in the metric's place and was no number
-    numbers: dict[str, str] = field(default_factory=dict)  # other `key: number` lines, latest last
+    numbers: dict[str, str] = field(default_factory=dict)  # all `key: number` lines, latest last
+    again: set[str] = field(default_factory=set)  # those of their keys that were printed more than once
 
 
 class LineReader:
@@ -135,11 +138,16 @@ class LineReader:
         if self._name in block:
             for text in self._metric.findall(block):
                 self._note(text.decode(errors="replace"))
-        for key, value in _PAIR.findall(block)[-_NUMBERS:]:
-            self._printed.numbers.pop(key.decode(), None)
-            self._printed.numbers[key.decode()] = value.decode()
-        while len(self._printed.numbers) > _NUMBERS:
-            del self._printed.numbers[next(iter(self._printed.numbers))]
+        numbers, again = self._printed.numbers, self._printed.again
+        for name, value in _PAIR.findall(block)[-_NUMBERS:]:
+            key = name.decode()
+            if numbers.pop(key, None) is not None:
+                again.add(key)
+            numbers[key] = value.decode()
+        while len(numbers) > _NUMBERS:
+            oldest = next(iter(numbers))
+            again.discard(oldest)
+            del numbers[oldest]
 
     def _note(self, text: str) -> None:
         if _IS_NUMBER.fullmatch(text) is None:
