@@ -17,6 +17,7 @@ from nightlab.config import (
     CONFIG_NAME,
     LARGEST,
     BudgetSettings,
+    EarlySettings,
     JudgeSettings,
     MetricSettings,
     Settings,
@@ -59,6 +60,10 @@ CHANGES = {
     "judge.final_runs = 0": ("judge.final_runs", 0),
     "judge.noise = 0.001": ("judge.noise", 0.001),
     "judge.noise_runs = 0.5": ("judge.noise_runs", 0.5),
+    "early.enabled = false": ("early.enabled", False),
+    "early.first = 0.3": ("early.first", 0.3),
+    "early.main = 0.7": ("early.main", 0.7),
+    "early.audit = 1": ("early.audit", 1.0),
 }
 
 
@@ -67,7 +72,7 @@ def flat(settings: Settings) -> dict[str, object]:
     found: dict[str, object] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings):
+        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings | EarlySettings):
             found |= {f"{field.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
         elif field.name not in ("root", "pinned"):  # where the lab is and what it holds, nothing that one may set
             found[field.name] = value
@@ -146,6 +151,12 @@ REFUSALS = {
     "budget.grace_seconds = -1": "grace_seconds",
     "budget.grace_seconds = nan": "infinite or NaN",
     "budget.grace_seconds = inf": "infinite or NaN",
+    "early.first = 0": "early.first",
+    "early.main = 0.3": "early.first",
+    "early.main = 1": "early.first",
+    "early.first = nan": "infinite or NaN",
+    "early.audit = 1.1": "early.audit",
+    "early.audit = nan": "infinite or NaN",
     "budget.slots = 0": "slots",
     "budget.slots = -2": "slots",
     "judge.promote = 0.4": "judge.promote",
@@ -384,7 +395,8 @@ def described(hint: object) -> str:
 def hints() -> dict[str, object]:
     """Key -> its type in the code."""
     found: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).items() if key != "root"}
-    for table, cls in (("metric", MetricSettings), ("budget", BudgetSettings), ("judge", JudgeSettings)):
+    for table, cls in (("metric", MetricSettings), ("budget", BudgetSettings), ("judge", JudgeSettings),
+                       ("early", EarlySettings)):  # fmt: skip
         del found[table]
         found |= {f"{table}.{key}": hint for key, hint in get_type_hints(cls).items()}
     return found

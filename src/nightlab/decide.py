@@ -126,6 +126,15 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             because=describe_failure(failed[-1]),
             runs_used=len(state.finished()),
         )
+    given_up = next((r.outcome for r in _steering(state) if _is_given_up(r)), None)
+    if isinstance(given_up, StoppedEarly):
+        return Verdict(
+            experiment=experiment,
+            champion=champion,
+            decision=Decision.DISCARD,
+            because=f"stopped early: {given_up.reason}; that is no measurement",
+            runs_used=len(state.finished()),
+        )
     return race.judge(
         experiment, champion, rows(history, settings), settings.judge, steps_taken=_steps(state.verdicts, champion)
     )
@@ -173,6 +182,11 @@ def _failed(state: RunState) -> bool:
     return isinstance(state.outcome, Crashed | TimedOut | Voided | Disputed)
 
 
+def _is_given_up(state: RunState) -> bool:
+    """Whether its own curve ended it: no measurement, and yet a word on the idea."""
+    return isinstance(state.outcome, StoppedEarly) and not is_infrastructure(state.outcome)
+
+
 def _open_ideas(history: History) -> Iterator[ExperimentState]:
     """Ideas that have no final verdict yet. One that the night builds on, unproven as it is, is none of them."""
     champion = history.champion
@@ -189,7 +203,7 @@ def _has_news(history: History, state: ExperimentState, champion: ExperimentId) 
     if _gave_up(history, state):
         return True
     settled = [r for r in _steering(state) if _is_settled(r)]
-    if not any(_failed(r) for r in settled) and len(settled) < state.experiment.plan.seeds:
+    if not any(_failed(r) or _is_given_up(r) for r in settled) and len(settled) < state.experiment.plan.seeds:
         return False
     if state.verdict and state.verdict.champion != champion:
         return True
