@@ -6,6 +6,10 @@ The labs must have run with `early.enabled = false`, so that every curve is whol
 before each first run of an idea the rule knows only what had ended by then, and the curves of runs that it would have
 ended are kept from it ever after. With --fixed X the lab's own margins are replaced by X units of the loss at 60 %.
 
+With --crosswise every finished run takes the champion's place in turn, the others on its seed are held against it, each
+with the margins that the rest give: many more cases from the same curves (and so not independent of each other), and
+champions of every kind, also wide models that learn late.
+
 A winner lost is a run that the rule would have ended and whose idea was kept, or whose value was better than the
 champion's of that moment on the same seed. Minutes are those of training that were still to come, and the evaluation.
 """
@@ -21,6 +25,7 @@ from pathlib import Path
 from nightlab import early
 from nightlab.config import Settings, load_settings
 from nightlab.history import History, RunState
+from nightlab.judge.curves import Companion, limits
 from nightlab.ledger import Ledger
 from nightlab.runner.order import RunFiles
 from nightlab.runner.progress import read_curve
@@ -98,6 +103,38 @@ def _case(
     )
 
 
+def crosswise(lab: Path) -> tuple[int, int, int, int]:
+    """Every run against every other on its seed: (cases, of these better than the champion, stopped, winners lost)."""
+    settings = load_settings(lab)
+    with Ledger.read(settings.database) as ledger:
+        history = ledger.history()
+    looks = (settings.early.first, settings.early.main)
+    sign = settings.metric.direction.sign
+    pool = [
+        (run, curve, sign * run.value)
+        for run in history.runs.values()
+        if run.run.purpose.steers
+        and run.value is not None
+        and (curve := read_curve(RunFiles(settings.runs / run.run.id).progress)) is not None
+    ]
+    counts = [0, 0, 0, 0]
+    for champion, theirs, level in pool:
+        here = [
+            (run, Companion(curve=curve, champion=theirs, difference=value - level))
+            for run, curve, value in pool
+            if run.run.seed == champion.run.seed
+            and run.run.experiment != champion.run.experiment
+            and not early.unwatched(history, run.run.experiment, champion.run.experiment)
+        ]
+        for run, case in here:
+            found = limits(theirs, [other for name, other in here if name is not run], looks)
+            if found.looks:
+                wins, stopped = case.difference < 0.0, Bounds(looks=found.looks).given_up(case.curve) is not None
+                for place, counted in enumerate((True, wins, stopped, wins and stopped)):
+                    counts[place] += counted
+    return counts[0], counts[1], counts[2], counts[3]
+
+
 def _left_s(run: RunState, fraction: float) -> float:
     """Seconds that a run still had to go; where it did not say how long it trained, its share of them all."""
     assert isinstance(run.outcome, Finished)
@@ -111,17 +148,22 @@ def main() -> None:
     parser.add_argument("--lab", type=Path, action="append", required=True, metavar="DIR")
     parser.add_argument("--fixed", type=float, metavar="X", help="one margin for all, at the main look only")
     parser.add_argument("--verbose", action="store_true", help="a line for each run")
+    parser.add_argument("--crosswise", action="store_true", help="every run against every other on its seed")
     args = parser.parse_args()
-    cases = []
+    if args.crosswise:
+        cases, wins, stopped, lost = (sum(column) for column in zip(*map(crosswise, args.lab), strict=True))
+        print(f"{cases} cases, {wins} of them better than the champion; {stopped} stopped, {lost} winners lost")
+        return
+    found = []
     for lab in args.lab:
         here = list(replay(lab, args.fixed))
         _say(str(lab), here)
-        cases += here
+        found += here
         for case in here if args.verbose else ():
             print(f"    {_line(case)}")
     if len(args.lab) > 1:
-        _say("all", cases)
-    why = Counter(_kind(case.bounds.because) for case in cases if case.bounds.because)
+        _say("all", found)
+    why = Counter(_kind(case.bounds.because) for case in found if case.bounds.because)
     print("not watched: " + "; ".join(f"{number} {reason}" for reason, number in why.most_common()))
 
 
@@ -131,9 +173,11 @@ def _say(name: str, cases: list[Case]) -> None:
     lost = [case for case in stopped if case.wins]
     total, saved = sum(case.wall_s for case in cases), sum(case.left_s for case in stopped)
     wins = sum(case.wins for case in watched)
+    worth = sum(case.left_s / case.wall_s for case in stopped)
     print(
         f"{name}: {len(cases)} first runs, {len(watched)} watched ({wins} of them winners); {len(stopped)} stopped, "
         f"{saved / 60:.1f} of {total / 60:.1f} minutes saved ({saved / total if total else 0:.1%}), "
+        f"{worth:.1f} runs' worth, "
         f"{len(lost)} winners lost{': ' + '; '.join(case.description for case in lost) if lost else ''}"
     )
 

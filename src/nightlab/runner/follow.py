@@ -167,8 +167,8 @@ class Follower:
         if quiet > max(STALL_S, STALL_GAPS * pulse.gap_s, STALL_SHARE * usual):
             return f"it stood still for {quiet:.0f} s {where}", "no progress"
         total = pulse.total_s(now)
-        most = min(self._limit_s, SLOW * usual if usual else math.inf)
+        most = min(self._limit_s, SLOW * usual or math.inf)
         if total is not None and now > max(PATIENCE_S, usual) and total > most and not self._crowded():
-            needs = "for ever" if math.isinf(total) else f"{total / 60:.3g} minutes"
-            return f"at its pace it would have run {needs}, and {most / 60:.3g} are the most it is worth", "too slow"
+            whose = "its limit" if most == self._limit_s else f"{SLOW:.0f} times what the champion takes"
+            return f"at its pace it would have run for more than {most / 60:.3g} minutes, {whose}", "too slow"
         return None
