@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightlab.config import Settings
+from nightlab.report.dossier import dossier
 from nightlab.report.early import early_stops, in_words
 from nightlab.report.morning import render
 from nightlab.report.nouns import EarlyStops
@@ -55,6 +56,14 @@ def test_the_report_tells_of_them() -> None:
     (verdict,) = (s.verdict for s in told.history.experiments.values() if s.experiment.description == "hopeless")
     assert verdict is not None
     assert "no measurement" in verdict.because
+
+
+def test_a_spared_run_says_so() -> None:
+    """Whoever looks at it sees that the looks were against it."""
+    told = story()
+    (state,) = (s for s in told.history.experiments.values() if s.experiment.description == "audited and better")
+    runs = dossier(told.history, SETTINGS, state, None).runs
+    assert [run.because.startswith("let finish as an audit: its loss") for run in runs] == [True, False]
 
 
 def test_nothing_is_said_of_nothing() -> None:

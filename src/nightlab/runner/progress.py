@@ -69,12 +69,10 @@ def _point(line: bytes) -> Point | None:
 
 
 def _odd_point(line: bytes) -> Point | None:
-    """A line that is no JSON by the book: Python writes NaN and Infinity, others null."""
+    """A line that is no JSON by the book, as Python writes NaN and Infinity; null is no loss at all."""
     try:
         told = json.loads(line)
-        loss = told["loss"]
-        fraction = float(told["fraction"])
-        loss = math.nan if loss is None else float(loss)
+        fraction, loss = float(told["fraction"]), float(told["loss"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return (fraction, loss) if math.isfinite(fraction) else None
