@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightlab import early
@@ -103,7 +103,7 @@ def _case(
     )
 
 
-def crosswise(lab: Path) -> tuple[int, int, int, int]:
+def crosswise(lab: Path, fixed: float | None) -> tuple[int, int, int, int]:
     """Every run against every other on its seed: (cases, of these better than the champion, stopped, winners lost)."""
     settings = load_settings(lab)
     with Ledger.read(settings.database) as ledger:
@@ -127,9 +127,10 @@ def crosswise(lab: Path) -> tuple[int, int, int, int]:
             and not early.unwatched(history, run.run.experiment, champion.run.experiment)
         ]
         for run, case in here:
-            found = limits(theirs, [other for name, other in here if name is not run], looks)
-            if found.looks:
-                wins, stopped = case.difference < 0.0, Bounds(looks=found.looks).given_up(case.curve) is not None
+            found = limits(theirs, [other for name, other in here if name is not run], looks).looks
+            if found:
+                taken = tuple(replace(look, margin=fixed) for look in found[-1:]) if fixed is not None else found
+                wins, stopped = case.difference < 0.0, Bounds(looks=taken).given_up(case.curve) is not None
                 for place, counted in enumerate((True, wins, stopped, wins and stopped)):
                     counts[place] += counted
     return counts[0], counts[1], counts[2], counts[3]
@@ -151,7 +152,9 @@ def main() -> None:
     parser.add_argument("--crosswise", action="store_true", help="every run against every other on its seed")
     args = parser.parse_args()
     if args.crosswise:
-        cases, wins, stopped, lost = (sum(column) for column in zip(*map(crosswise, args.lab), strict=True))
+        cases, wins, stopped, lost = (
+            sum(column) for column in zip(*(crosswise(lab, args.fixed) for lab in args.lab), strict=True)
+        )
         print(f"{cases} cases, {wins} of them better than the champion; {stopped} stopped, {lost} winners lost")
         return
     found = []
