@@ -52,6 +52,7 @@ LOOKS = (Look(fraction=0.4, champion=3.0, margin=0.5), Look(fraction=0.6, champi
         pytest.param(3.4, 2.2, 1.0, 0.6, id="fails the second"),
         pytest.param(3.4, 2.2, 0.5, None, id="has not come to the second"),
         pytest.param(3.6, 2.2, 0.3, None, id="has not come to the first"),
+        pytest.param(3.6, 2.2, 0.39, None, id="has nearly come to the first"),
     ],
 )
 def test_a_look_is_taken_when_it_is_reached(early: float, late: float, reached: float, given_up: float | None) -> None:
