@@ -17,6 +17,7 @@ from nightlab.config import (
     CONFIG_NAME,
     LARGEST,
     BudgetSettings,
+    EarlySettings,
     JudgeSettings,
     MetricSettings,
     ProbeSettings,
@@ -68,6 +69,10 @@ CHANGES = {
     "metric.timed = true": ("metric.timed", True),
     'probe.command = "python probe.py"': ("probe.command", "python probe.py"),
     "probe.timeout_seconds = 5": ("probe.timeout_seconds", 5.0),
+    "early.enabled = false": ("early.enabled", False),
+    "early.first = 0.3": ("early.first", 0.3),
+    "early.main = 0.7": ("early.main", 0.7),
+    "early.audit = 1": ("early.audit", 1.0),
 }
 
 
@@ -76,7 +81,7 @@ def flat(settings: Settings) -> dict[str, object]:
     found: dict[str, object] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings | ProbeSettings):
+        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings | ProbeSettings | EarlySettings):
             found |= {f"{field.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
         elif field.name not in ("root", "pinned"):  # where the lab is and what it holds, nothing that one may set
             found[field.name] = value
@@ -158,6 +163,12 @@ REFUSALS = {
     "budget.grace_seconds = -1": "grace_seconds",
     "budget.grace_seconds = nan": "infinite or NaN",
     "budget.grace_seconds = inf": "infinite or NaN",
+    "early.first = 0": "early.first",
+    "early.main = 0.3": "early.first",
+    "early.main = 1": "early.first",
+    "early.first = nan": "infinite or NaN",
+    "early.audit = 1.1": "early.audit",
+    "early.audit = nan": "infinite or NaN",
     "budget.slots = 0": "slots",
     "budget.slots = -2": "slots",
     "judge.promote = 0.4": "judge.promote",
@@ -405,7 +416,13 @@ def described(hint: object) -> str:
 def hints() -> dict[str, object]:
     """Key -> its type in the code."""
     found: dict[str, object] = {key: hint for key, hint in get_type_hints(Settings).items() if key != "root"}
-    tables = {"metric": MetricSettings, "budget": BudgetSettings, "judge": JudgeSettings, "probe": ProbeSettings}
+    tables = {
+        "metric": MetricSettings,
+        "budget": BudgetSettings,
+        "judge": JudgeSettings,
+        "probe": ProbeSettings,
+        "early": EarlySettings,
+    }
     for table, cls in tables.items():
         del found[table]
         found |= {f"{table}.{key}": hint for key, hint in get_type_hints(cls).items()}

@@ -640,3 +640,35 @@ def test_replicates_that_may_not_be_believed_end() -> None:
     assert isinstance(last, Done)
     assert last.failed
     assert "not fit to be measured on" in last.reason
+
+
+# --- given up by its curve --------------------------------------------------------------------------------------
+
+GIVEN_UP = StoppedEarly(reason="its loss at 60% of its budget was 0.2 above the champion's", fraction=0.6, behind=0.2)
+
+
+def test_what_its_curve_has_ended_is_dropped_and_not_run_again() -> None:
+    """A censored run: a discard without a gain or a probability, no row for the race, and the night goes on."""
+    events = [*BASE, proposed("b"), *ran("b1", "b", GIVEN_UP)]
+    history = fold(*events)
+    assert decide.due(history) == [B]
+    verdict = decide.judge(history, LAB, B)
+    assert verdict.decision is Decision.DISCARD
+    assert (verdict.gain, verdict.low, verdict.probability, verdict.replicate) == (None, None, None, None)
+    assert "0.2 above the champion's" in verdict.because
+    assert "no measurement" in verdict.because
+    assert B not in {row.arm for row in decide.rows(history, LAB)}
+    assert step(*events, Judged(verdict=verdict)) == Propose()
+
+
+def test_it_is_dropped_also_where_more_runs_were_wanted() -> None:
+    """One seed that is hopeless is enough."""
+    history = fold(*BASE, proposed("b", seeds=2), *ran("b1", "b", GIVEN_UP))
+    assert decide.due(history) == [B]
+    assert decide.judge(history, LAB, B).decision is Decision.DISCARD
+
+
+def test_a_run_that_somebody_stopped_is_run_again() -> None:
+    """Without a curve as its reason an early end says nothing of the idea."""
+    history = fold(*BASE, proposed("b"), *ran("b1", "b", StoppedEarly(reason="Ctrl-C")))
+    assert decide.due(history) == []

@@ -31,6 +31,7 @@ from nightlab.loop import lease
 from nightlab.runner.fake import FakeBackend, FakeJob
 from nightlab.sources import TRAILER
 from nightlab.types import (
+    Bounds,
     Conditions,
     Decision,
     Direction,
@@ -534,7 +535,7 @@ class Refusing(FakeBackend):
 
     error: type[BackendError] | type[ConfigError] = BackendError
 
-    def start(self, run: Run, commit: str) -> FakeJob:
+    def start(self, run: Run, commit: str, bounds: Bounds | None = None) -> FakeJob:
         raise self.error(f"no room for {run.id}")
 
 
@@ -656,11 +657,11 @@ class Eager(FakeBackend):
         super().__init__(bench.measure, ledger.append, places=bench.places)
         self.clock, self.jobs = bench.clock, list[FakeJob]()
 
-    def start(self, run: Run, commit: str) -> FakeJob:
+    def start(self, run: Run, commit: str, bounds: Bounds | None = None) -> FakeJob:
         self.clock.sleep(60)
         for job in self.jobs:
             job.poll()
-        self.jobs.append(super().start(run, commit))
+        self.jobs.append(super().start(run, commit, bounds))
         return self.jobs[-1]
 
 

@@ -87,6 +87,16 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlySettings:
+    """Ending runs before their budget is spent; the rule and its sources are in judge/curves.py."""
+
+    enabled: bool = True  # the looks at the curve, and the end of runs that can come to nothing
+    first: float = 0.4  # shares of the budget at which an idea's loss is held against the champion's
+    main: float = 0.6
+    audit: float = 0.05  # share of the runs that are let finish whatever the looks say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One lab. Paths are relative to `root` except `root` itself."""
 
@@ -101,6 +111,7 @@ class Settings:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
+    early: EarlySettings = field(default_factory=EarlySettings)
     pinned: str = ""  # digest of the lab's other files, device and profile (`runner.workspace.pinned`)
 
     @property
@@ -172,6 +183,13 @@ class _Judge(msgspec.Struct, forbid_unknown_fields=True):
     memory_price: float = 1.0
 
 
+class _Early(msgspec.Struct, forbid_unknown_fields=True):
+    enabled: bool = True
+    first: float = 0.4
+    main: float = 0.6
+    audit: float = 0.05
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     """The shape of nightlab.toml."""
 
@@ -185,6 +203,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     budget: _Budget = msgspec.field(default_factory=_Budget)
     judge: _Judge = msgspec.field(default_factory=_Judge)
     probe: _Probe = msgspec.field(default_factory=_Probe)
+    early: _Early = msgspec.field(default_factory=_Early)
 
 
 def find_root(start: Path) -> Path:
@@ -249,6 +268,7 @@ def load_settings(root: Path) -> Settings:
         budget=BudgetSettings(**msgspec.structs.asdict(file.budget)),
         judge=JudgeSettings(**msgspec.structs.asdict(file.judge)),
         probe=ProbeSettings(**msgspec.structs.asdict(file.probe)),
+        early=EarlySettings(**msgspec.structs.asdict(file.early)),
     )
     _check(settings, path)
     return settings
@@ -267,7 +287,8 @@ def _metric(file: _Metric) -> MetricSettings:
 
 
 def _check(settings: Settings, path: Path) -> None:
-    metric, budget, judge, probe = settings.metric, settings.budget, settings.judge, settings.probe
+    metric, budget, judge = settings.metric, settings.budget, settings.judge
+    probe, early = settings.probe, settings.early
     slots_ok = budget.slots == "auto" or budget.slots >= 1
     bounds_ok = metric.low is None or metric.high is None or metric.low < metric.high
     paths = (*settings.editable, *settings.protected, *settings.link)
@@ -276,7 +297,8 @@ def _check(settings: Settings, path: Path) -> None:
     spoken = (settings.command, probe.command, *settings.env, *settings.env.values())
     prices = (judge.useful_gain, judge.line_price, judge.memory_price)
     spans = (budget.timeout_minutes, budget.grace_seconds, probe.timeout_seconds)
-    numbers = (metric.low, metric.high, *spans, judge.noise, judge.noise_runs, *prices)
+    shares = (early.first, early.main, early.audit)
+    numbers = (metric.low, metric.high, *spans, judge.noise, judge.noise_runs, *prices, *shares)
     problems = {
         # JSON, in which runs are recorded, has no word for it.
         "a number is infinite or NaN": not all(math.isfinite(n) for n in numbers if n is not None),
@@ -300,6 +322,8 @@ def _check(settings: Settings, path: Path) -> None:
         "judge.noise is not positive": judge.noise is not None and not judge.noise > 0,
         "judge.noise_runs is not positive": not judge.noise_runs > 0,
         "judge.useful_gain, line_price and memory_price must not be negative": any(price < 0 for price in prices),
+        "early.first must not lie after early.main, both between 0 and 1": not 0 < early.first <= early.main < 1,
+        "early.audit must lie between 0 and 1": not 0 <= early.audit <= 1,
         f"a path leaves the lab: {', '.join(outside)}": bool(outside),
         f"a path is not written as git writes it (src/train.py): {', '.join(map(repr, odd))}": bool(odd),
         "tag is no part of a branch name": not re.fullmatch(r"(?!.*\.lock$)\w[\w-]*(\.[\w-]+)*", settings.tag),

@@ -189,6 +189,15 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             because=describe_failure(failed[-1]),
             runs_used=len(state.finished()),
         )
+    given_up = next((r.outcome for r in _steering(state) if _is_given_up(r)), None)
+    if isinstance(given_up, StoppedEarly):
+        return Verdict(
+            experiment=experiment,
+            champion=champion,
+            decision=Decision.DISCARD,
+            because=f"stopped early: {given_up.reason}; that is no measurement",
+            runs_used=len(state.finished()),
+        )
     evidence = rows(history, settings)
     return race.judge(
         experiment,
@@ -352,6 +361,11 @@ def _how_wasted(runs: Sequence[RunState]) -> str:
     return " or ".join([*were_lost, *doubted])
 
 
+def _is_given_up(state: RunState) -> bool:
+    """Whether its own curve ended it: no measurement, and yet a word on the idea."""
+    return isinstance(state.outcome, StoppedEarly) and not is_infrastructure(state.outcome)
+
+
 def _open_ideas(history: History) -> Iterator[ExperimentState]:
     """Ideas that have no final verdict yet. One that the night builds on, unproven as it is, is none of them."""
     champion = history.champion
@@ -368,7 +382,7 @@ def _has_news(history: History, state: ExperimentState, champion: ExperimentId) 
     if _gave_up(history, state):
         return True
     settled = [r for r in _steering(state) if _is_settled(r)]
-    if not any(_failed(r) for r in settled) and len(settled) < state.experiment.plan.seeds:
+    if not any(_failed(r) or _is_given_up(r) for r in settled) and len(settled) < state.experiment.plan.seeds:
         return False
     if state.verdict and state.verdict.champion != champion:
         return True

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Protocol
 
-from nightlab import decide, promotions
+from nightlab import decide, early, promotions
 from nightlab.config import Settings
 from nightlab.errors import (
     AlreadyRecordedError,
@@ -29,12 +29,14 @@ from nightlab.git import Git
 from nightlab.history import History, RunState, run_names
 from nightlab.ledger import Ledger
 from nightlab.runner.order import RunFiles, read_ended
+from nightlab.runner.progress import read_curve
 from nightlab.search.changes import changes_between
 from nightlab.sources import Sources
 from nightlab.types import (
     NO_SLOT,
     Adopted,
     Backend,
+    Curve,
     Decision,
     Ended,
     Event,
@@ -152,6 +154,7 @@ class Lab:
         self._clock = clock
         self._sleep = sleep
         self._jobs: dict[RunId, Job] = {}
+        self._curves: dict[RunId, Curve | None] = {}  # of runs that have ended, read once
         self._exhausted: Exhausted | None = None
         self._refused = 0
 
@@ -406,13 +409,20 @@ class Lab:
         run = self._new_run(step, slot, experiment)
         try:
             self._write_patch(run.id, experiment)
-            self._jobs[run.id] = self.backend.start(run, experiment.commit)
+            bounds = early.bounds(self.history, self.settings, experiment.id, step.seed, step.purpose, self._curve)
+            self._jobs[run.id] = self.backend.start(run, experiment.commit, bounds)
         except NightlabError as exc:
             lost = Lost(reason=f"could not be started: {exc.args[0]}")
             self._tell(Ended(run=run.id, outcome=lost, usage=Usage(wall_s=0.0, cpu_s=0.0)))
             if not isinstance(exc, BackendError):  # the lab itself is amiss: no other run would fare better
                 raise
         return run.id
+
+    def _curve(self, name: RunId) -> Curve | None:
+        """The curve of a run that has ended."""
+        if name not in self._curves:
+            self._curves[name] = read_curve(RunFiles(self.settings.runs / name).progress)
+        return self._curves[name]
 
     def _write_patch(self, run: RunId, experiment: Experiment) -> None:
         path = RunFiles(self.settings.runs / run).patch

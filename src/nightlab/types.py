@@ -8,7 +8,8 @@ An *experiment* is one idea as exact source. A *run* is one execution of it with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType, Protocol
@@ -160,6 +161,7 @@ class Finished:
     """The only ending that carries a metric: finite, in bounds, tied to the source that ran."""
 
     metrics: Metrics
+    spared: StoppedEarly | None = None  # what would have ended it, had it not been let finish to audit the rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +254,83 @@ class Conditions:
         """Speed around the run: the geometric mean of both readings, or the one there is."""
         known = [r.speed for r in (self.before, self.after) if r.speed is not None and r.speed > 0.0]
         return math.prod(known) ** (1.0 / len(known)) if known else None
+
+
+# --- curves -----------------------------------------------------------------------------------------------------
+
+CURVE_BIN = 0.005  # share of the budget whose points are taken together: 200 of them tell all that a look needs
+CURVE_WINDOW = 0.05  # share of the budget before a moment over which the loss is averaged
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A run's loss while it went on, as the run itself reports it; lower is better, in whatever unit."""
+
+    points: tuple[tuple[float, float], ...]  # (share of the budget, loss), shares rising
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[float, float]]) -> Curve:
+        """Of points as they were reported: those that are no numbers or go back are left out, near ones averaged."""
+        bins: dict[int, list[tuple[float, float]]] = {}
+        last = 0.0
+        for fraction, loss in points:
+            if math.isfinite(loss) and last <= fraction <= 1.0:
+                bins.setdefault(math.ceil(fraction / CURVE_BIN - 1e-9), []).append((fraction, loss))
+                last = fraction
+        return cls(tuple((sum(x for x, _ in b) / len(b), sum(y for _, y in b) / len(b)) for b in bins.values()))
+
+    @property
+    def reached(self) -> float:
+        """The share of the budget that it tells of."""
+        return self.points[-1][0] if self.points else 0.0
+
+    def at(self, fraction: float) -> float | None:
+        """The loss over the last twentieth of the budget before `fraction`; None outside its points.
+
+        Where no point lies in that window, the line between the points around it.
+        """
+        if not self.points or not self.points[0][0] <= fraction <= self.reached + 0.5 * CURVE_WINDOW:
+            return None
+        place = bisect_right(self.points, (fraction, math.inf))
+        start = bisect_right(self.points, (fraction - CURVE_WINDOW, math.inf))
+        if start < place:
+            return sum(loss for _, loss in self.points[start:place]) / (place - start)
+        (x0, y0), (x1, y1) = self.points[place - 1], self.points[place]
+        return y0 + (y1 - y0) * (fraction - x0) / (x1 - x0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A moment at which a run is given up if its loss lies further above the champion's than `margin`."""
+
+    fraction: float  # of the budget
+    champion: float  # the champion's loss there, on the same seed
+    margin: float  # in units of that loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a run is held against while it goes on."""
+
+    looks: tuple[Look, ...] = ()  # earliest first; none: its curve is no reason to end it
+    because: str = ""  # why there are none
+    spared: bool = False  # let finish whatever a look says, and say afterwards what it would have said
+    ceiling: float | None = None  # a loss from which on it has diverged
+    usual_s: float | None = None  # wall-clock seconds that a run of the champion takes
+
+    def given_up(self, curve: Curve) -> StoppedEarly | None:
+        """What the first look that `curve` fails says; None if it passes all those that it has reached."""
+        for look in self.looks:
+            loss = curve.at(look.fraction) if curve.reached >= look.fraction else None
+            if loss is not None and loss - look.champion > look.margin:
+                behind = loss - look.champion
+                return StoppedEarly(
+                    reason=f"its loss at {look.fraction:.0%} of its budget was {behind:.3g} above the champion's, and "
+                    f"a run as good would hardly be more than {look.margin:.3g} behind there",
+                    fraction=look.fraction,
+                    behind=behind,
+                )
+        return None
 
 
 # --- judgements -------------------------------------------------------------------------------------------------
@@ -469,8 +548,11 @@ class Backend(Protocol):
         """What a run in that place will run on."""
         ...
 
-    def start(self, run: Run, commit: str) -> Job:
+    def start(self, run: Run, commit: str, bounds: Bounds | None = None) -> Job:
         """Start `run`, which the ledger knows as started, on the source of `commit`.
+
+        While it goes on it is held against `bounds`: a look that it fails ends it as stopped early with that look's
+        fraction, or, if it is spared, is told with its metric; None: only its limit counts.
 
         Raises:
             BackendError: it cannot be started; nothing is left behind.

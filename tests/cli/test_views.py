@@ -78,7 +78,7 @@ def test_status_as_json_has_its_documented_keys(lab: Story, capsys: pytest.Captu
     found = parsed(capsys)
     assert set(found) >= {
         "lab", "generated_at", "metric", "runs", "ideas", "baseline", "champion", "provisional", "noise", "night",
-        "branch", "promotions", "expected_false_keeps", "cost", "active",
+        "branch", "promotions", "expected_false_keeps", "cost", "active", "early",
     }  # fmt: skip
     assert found["runs"]["total"] == 7
     assert set(found["champion"]) >= {

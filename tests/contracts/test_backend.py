@@ -17,9 +17,12 @@ from nightlab.runner.fake import FakeBackend
 from nightlab.runner.local import LocalBackend
 from nightlab.types import (
     Backend,
+    Bounds,
     Crashed,
+    Curve,
     Ended,
     Finished,
+    Look,
     Metrics,
     Outcome,
     Proposed,
@@ -36,6 +39,13 @@ DEEDS = {
     "finish": "import time\ntime.sleep(0.5)\nprint('val_bpb: 0.75')\n",
     "crash": "raise RuntimeError('boom')\n",
     "hang": "import time\ntime.sleep(60)\n",
+    "lag": (
+        "import json, os, time\n"
+        "with open(os.environ['AUTORESEARCH_PROGRESS_PATH'], 'a') as file:\n"
+        "    for step in range(1, 51):\n"
+        "        file.write(json.dumps({'fraction': step / 100, 'loss': 3.6}) + '\\n')\n"
+        "time.sleep(3)\nprint('val_bpb: 0.75')\n"
+    ),
 }
 
 
@@ -52,7 +62,7 @@ class Bench(Protocol):
 class FakeBench:
     def __init__(self) -> None:
         self._endings: list[Ended] = []
-        self.backend: Backend = FakeBackend(self._respond, self._endings.append)
+        self.backend: Backend = FakeBackend(self._respond, self._endings.append, trace=self._trace)
 
     def commit(self, deed: str) -> str:
         return deed
@@ -63,9 +73,13 @@ class FakeBench:
     def endings(self) -> list[Ended]:
         return self._endings
 
+    def _trace(self, run: Run, commit: str) -> Curve:
+        return Curve.of((step / 100, 3.6) for step in range(1, 51)) if commit == "lag" else Curve(())
+
     def _respond(self, run: Run, commit: str) -> Outcome | None:
         answers: dict[str, Outcome] = {
             "finish": Finished(metrics=Metrics(primary=0.75)),
+            "lag": Finished(metrics=Metrics(primary=0.75)),
             "crash": Crashed(summary="RuntimeError: boom", exit_code=1),
         }
         return answers.get(commit)
@@ -167,6 +181,31 @@ class TestBackend:
         wait_until(job.poll)
         (ended,) = bench.endings()
         assert isinstance(ended.outcome, StoppedEarly)
+
+    @pytest.mark.parametrize("champion", [pytest.param(3.0, id="far behind"), pytest.param(3.5, id="near")])
+    def test_a_run_is_held_against_its_bounds(self, bench: Bench, champion: float) -> None:
+        """A look that it fails ends it, with the look's share of the budget; one that it passes changes nothing."""
+        run = order()
+        bench.begin(run)
+        bounds = Bounds(looks=(Look(fraction=0.4, champion=champion, margin=0.5),))
+        wait_until(bench.backend.start(run, bench.commit("lag"), bounds).poll)
+        (ended,) = bench.endings()
+        if champion == 3.0:
+            assert isinstance(ended.outcome, StoppedEarly)
+            assert ended.outcome.fraction == 0.4
+        else:
+            assert ended.outcome == Finished(metrics=Metrics(primary=0.75))
+
+    def test_a_spared_run_tells_what_it_was_spared(self, bench: Bench) -> None:
+        """It finishes, and its ending says what the look would have said."""
+        run = order()
+        bench.begin(run)
+        bounds = Bounds(looks=(Look(fraction=0.4, champion=3.0, margin=0.5),), spared=True)
+        wait_until(bench.backend.start(run, bench.commit("lag"), bounds).poll)
+        (ended,) = bench.endings()
+        assert isinstance(ended.outcome, Finished)
+        assert ended.outcome.spared is not None
+        assert ended.outcome.spared.behind == pytest.approx(0.6)
 
     def test_a_run_is_started_once(self, bench: Bench) -> None:
         """A second start under the same identity is refused, and does the first one no harm."""

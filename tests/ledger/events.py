@@ -57,10 +57,10 @@ metrics = st.builds(
     extra=st.dictionaries(words, reals, max_size=3),
 )
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
-    st.builds(Finished, metrics=metrics),
+    st.builds(Finished, metrics=metrics, spared=st.none() | st.builds(StoppedEarly, reason=words, fraction=reals)),
     st.builds(Crashed, summary=words, exit_code=st.none() | st.integers(-64, 255), signature=words, tail=texts),
     st.builds(TimedOut, limit_s=reals),
-    st.builds(StoppedEarly, reason=words),
+    st.builds(StoppedEarly, reason=words, fraction=st.none() | reals, behind=st.none() | reals),
     st.builds(Lost, reason=words),
     st.builds(Voided, paths=texts),
     st.builds(Disputed, because=words, printed=st.none() | reals, receipt=st.none() | reals),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from nightlab.runner.files import read_small, remove_tree, write_atomic
 from nightlab.runner.order import RunFiles, read_ended, read_order, write_ended, write_order
 from nightlab.types import (
     OUTCOMES,
+    Bounds,
     Crashed,
     Disputed,
     Ended,
     Finished,
+    Look,
     Lost,
     Metrics,
     Outcome,
@@ -32,6 +35,7 @@ from tests.runner.orders import order_for
 ONE_OF_EACH: tuple[Outcome, ...] = (
     Finished(metrics=Metrics(primary=0.99, memory_mb=1.5, steps=3, extra={"depth": 8.0})),
     Crashed(summary="boom \u2026", exit_code=-9, signature="boom", tail=("a", "b")),
+    Finished(metrics=Metrics(primary=0.99), spared=StoppedEarly(reason="behind", fraction=0.6, behind=0.25)),
     TimedOut(limit_s=1.5),
     StoppedEarly(reason="plateau"),
     Lost(reason="power"),
@@ -43,6 +47,8 @@ ONE_OF_EACH: tuple[Outcome, ...] = (
 def test_an_order_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Whole, and for the user's eyes only: it holds variables of his environment."""
     order = order_for(tmp_path, "python", "a b", files={"train.py": ""}, metric=MetricSettings(low=0.0, receipt=True))
+    looks = (Look(fraction=0.4, champion=3.5, margin=0.02),)
+    order = replace(order, bounds=Bounds(looks=looks, because="", spared=True, ceiling=9.0, usual_s=300.0))
     path = write_order(order)
     assert read_order(path) == order
     assert path.stat().st_mode & 0o077 == 0

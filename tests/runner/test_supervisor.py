@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from nightlab.errors import BackendError
 from nightlab.ledger import Ledger
 from nightlab.runner.local import LocalJob, launch
 from nightlab.runner.log import HEAD, TAIL
-from nightlab.runner.order import read_ended, write_order
+from nightlab.runner.order import Order, read_ended, write_order
 from nightlab.types import (
+    Bounds,
     Crashed,
     Ended,
     Finished,
+    Look,
     Lost,
     Proposed,
     Started,
@@ -318,3 +321,56 @@ def kill(job: LocalJob, victim: str) -> None:
             os.kill(chain[names.index(victim)], 9)
         except ProcessLookupError:
             return
+
+
+# --- followed while it goes on ----------------------------------------------------------------------------------
+
+TELLING = """
+import json, time
+for step in range(1, 101):
+    with open({path!r}, "a") as file:
+        file.write(json.dumps({{"fraction": step / 100, "loss": {loss}}}) + "\\n")
+    if step == {pause}:
+        time.sleep(60)
+print("val_bpb: 1.25")
+"""
+
+
+def telling(tmp_path: Path, loss: str, bounds: Bounds | None, *, pause: int = 50) -> Order:
+    """A run that tells of its progress; it would take a minute in the middle."""
+    path = str(tmp_path / "run" / "progress.jsonl")
+    order = script(tmp_path, TELLING.format(path=path, loss=loss, pause=pause))
+    return replace(order, bounds=bounds)
+
+
+LOOKS = (Look(fraction=0.4, champion=3.0, margin=0.5),)
+
+
+def test_a_run_too_far_behind_is_stopped(tmp_path: Path) -> None:
+    """Its ending names the look and the distance; the bounds travel with the order."""
+    outcome = outcome_of(telling(tmp_path, "3.6", Bounds(looks=LOOKS)))
+    assert isinstance(outcome, StoppedEarly)
+    assert outcome.fraction == 0.4
+    assert outcome.behind == pytest.approx(0.6)
+
+
+def test_an_audited_run_finishes_and_says_what_it_was_spared(tmp_path: Path) -> None:
+    """It has its metric, and the look that would have ended it."""
+    outcome = outcome_of(telling(tmp_path, "3.6", Bounds(looks=LOOKS, spared=True), pause=0))
+    assert isinstance(outcome, Finished)
+    if outcome.spared is not None:  # a run as short as this may be over before it is looked at
+        assert outcome.spared.fraction == 0.4
+
+
+def test_a_loss_that_is_no_number_ends_the_run_as_crashed(tmp_path: Path) -> None:
+    """Also a baseline's, which has no looks; the end of its output is kept."""
+    outcome = outcome_of(telling(tmp_path, "float('nan')", Bounds()))
+    assert isinstance(outcome, Crashed)
+    assert outcome.signature == "loss is no number"
+    assert outcome.summary.startswith("ended early: ")
+
+
+def test_without_bounds_nobody_looks(tmp_path: Path) -> None:
+    """Where early ends are switched off, the same run finishes."""
+    outcome = outcome_of(telling(tmp_path, "float('nan')", None, pause=0))
+    assert isinstance(outcome, Finished)

@@ -20,7 +20,8 @@ import numpy as np
 from nightlab.config import JudgeSettings
 from nightlab.judge import race
 from nightlab.judge.mixture import FloatArray
-from nightlab.judge.model import PRIOR, Row, posterior
+from nightlab.judge.model import Row, posterior
+from nightlab.judge.prior import GENERIC
 from nightlab.types import Decision, ExperimentId
 
 POWER = 0.8  # of the true gains of the size told so many are shown: the custom of planning (Cohen 1988)
@@ -90,8 +91,8 @@ def raced(settings: JudgeSettings) -> Reach:
     stages = _stages(settings)
     rng = np.random.default_rng(_SEED)
     noise = rng.standard_normal((2, _IDEAS, stages[-1].ours + stages[-1].theirs))
-    scales = rng.choice(np.array(PRIOR.scales), size=_IDEAS, p=np.array(PRIOR.weights))
-    side = np.where(rng.random(_IDEAS) < PRIOR.helps, 1.0, -1.0)
+    scales = rng.choice(np.array(GENERIC.scales), size=_IDEAS, p=np.array(GENERIC.weights))
+    side = np.where(rng.random(_IDEAS) < GENERIC.helps, 1.0, -1.0)
     _, runs = _race(stages, side * np.abs(scales * rng.standard_normal(_IDEAS)), noise)
 
     def is_shown(gain: float) -> bool:

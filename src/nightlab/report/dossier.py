@@ -15,7 +15,7 @@ from nightlab.report.levels import Levels
 from nightlab.report.summary import outcome_of, status_of
 from nightlab.report.words import iso
 from nightlab.runner.order import RunFiles
-from nightlab.types import Conditions, Lost, RunId, StoppedEarly, Verdict
+from nightlab.types import Conditions, Finished, Lost, RunId, StoppedEarly, Verdict
 
 _SHORTEST = 3  # characters from which a prefix counts as a name
 
@@ -29,7 +29,7 @@ class RunSheet:
     purpose: str
     outcome: str
     metric: float | None
-    because: str  # why there is no metric
+    because: str  # why there is no metric, or what a finished run was spared
     status: str | None  # what its author said of it, if it was written down by hand
     device: str
     started_at: str
@@ -162,6 +162,8 @@ def places(settings: Settings, run: str, *, by_hand: bool) -> tuple[Path, Path]:
 def _why(state: RunState) -> str:
     if isinstance(state.outcome, Lost | StoppedEarly):
         return state.outcome.reason
+    if isinstance(state.outcome, Finished) and state.outcome.spared is not None:
+        return f"let finish as an audit: {state.outcome.spared.reason}"
     return "" if state.outcome is None or state.value is not None else describe_failure(state)
 
 

@@ -14,6 +14,7 @@ from nightlab.ledger.mirrors import Mirrors
 from nightlab.ledger.records import Records
 from nightlab.report.advice import advise
 from nightlab.report.boards import Boards
+from nightlab.report.early import in_words
 from nightlab.report.findings import SHOWN, Finding, Findings, find
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import Champion, LabSummary
@@ -232,6 +233,8 @@ def _facts(found: Findings, now: float) -> list[str]:
     if lab.runs.imported:
         facts.append(f"{count(lab.runs.imported, 'run')} of other ledgers are remembered; none of them was run here.")
     facts += _night_facts(found, now)
+    if early := in_words(lab.early):
+        facts.append(early)
     if lab.noise is not None:
         digits = decimals(lab.noise.sd, None)
         facts.append(

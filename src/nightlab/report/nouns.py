@@ -175,6 +175,16 @@ class RunLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyStops:
+    """What giving runs up by their curves has saved, and what the runs that were let finish say of it."""
+
+    stopped: int = 0
+    minutes_saved: float = 0.0  # against the median run that finished in the same night
+    audited: int = 0  # runs that a look would have ended, and that were let finish
+    audited_kept: int = 0  # of those: winners that would have been lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     runs: int
     wall_minutes: float
@@ -198,3 +208,4 @@ class LabSummary:
     expected_false_keeps: float
     cost: Cost
     active: tuple[ActiveRun, ...]  # what runs now
+    early: EarlyStops = EarlyStops()

@@ -11,6 +11,7 @@ from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.ledger import RunRow
 from nightlab.ledger.records import CRASH, DISCARD, KEEP, Told
+from nightlab.report.early import early_stops
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import ActiveRun, Cost, IdeaCounts, LabSummary, Metric, Night, Promotion, RunCounts, RunLine
 from nightlab.report.words import iso
@@ -52,6 +53,7 @@ def summarise(
         expected_false_keeps=sum((1.0 - p.probability for p in promotions if p.probability is not None), 0.0),
         cost=_cost(history),
         active=tuple(_active(history, run, now) for run in history.running.values()),
+        early=early_stops(history),
     )
 
 

@@ -14,6 +14,7 @@ from nightlab.decide import EXPLORE
 from nightlab.ledger.records import Record
 from nightlab.report import words
 from nightlab.report.dossier import Dossier, RunSheet
+from nightlab.report.early import in_words
 from nightlab.report.nouns import Arm, Champion, Gain, LabSummary, Promotion
 from nightlab.report.text import block, plain
 
@@ -149,6 +150,8 @@ def _count_rows(facts: Table, lab: LabSummary) -> None:
     facts.add_row("ideas", f"{ideas.tried}{_listed(parts)}")
     by_outcome = {n: getattr(runs, n) for n in type(runs).__dataclass_fields__ if n != "total"}
     facts.add_row("runs", f"{runs.total}{_listed(by_outcome)}")
+    if early := in_words(lab.early):
+        facts.add_row("early", early)
     wall, cpu = words.duration(60 * lab.cost.wall_minutes), words.duration(60 * lab.cost.cpu_minutes)
     facts.add_row("cost", f"{wall} of running, {cpu} of CPU time")
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from nightlab.errors import BackendError
-from nightlab.types import Conditions, Ended, Environment, Outcome, Run, RunId, StoppedEarly, Usage
+from nightlab.types import (
+    Bounds,
+    Conditions,
+    Curve,
+    Ended,
+    Environment,
+    Finished,
+    Outcome,
+    Run,
+    RunId,
+    StoppedEarly,
+    Usage,
+)
 
 Respond = Callable[[Run, str], Outcome | None]
+Trace = Callable[[Run, str], Curve]
 Record = Callable[[Ended], object]
 
 
@@ -20,6 +34,8 @@ class FakeBackend:
         places: devices of the parallel places.
         usage: what each run is said to have cost.
         conditions: how each run found its device; None, or an answer of None: nobody looked.
+        trace: the whole curve that a run of a commit takes, which its bounds are held against before it is asked for
+            its outcome.
     """
 
     def __init__(
@@ -30,8 +46,9 @@ class FakeBackend:
         places: tuple[str, ...] = ("cpu:0",),
         usage: Usage | None = None,
         conditions: Callable[[Run], Conditions | None] = lambda run: None,
+        trace: Trace = lambda run, commit: Curve(()),
     ) -> None:
-        self._respond, self._record, self._places = respond, record, places
+        self._respond, self._record, self._places, self._trace = respond, record, places, trace
         self._conditions = conditions
         self._usage = usage or Usage(wall_s=0.0, cpu_s=0.0)
         self._jobs: dict[RunId, FakeJob] = {}
@@ -43,7 +60,7 @@ class FakeBackend:
     def environment(self, slot: int) -> Environment:
         return Environment(device=self._places[slot], machine="fake", python="0", platform="fake")
 
-    def start(self, run: Run, commit: str) -> FakeJob:
+    def start(self, run: Run, commit: str, bounds: Bounds | None = None) -> FakeJob:
         """Take a run; its outcome is decided when the job is polled.
 
         Raises:
@@ -52,9 +69,18 @@ class FakeBackend:
         if run.id in self._jobs:
             raise BackendError(f"run {run.id} was started before", hint="each run is started once")
         self._jobs[run.id] = FakeJob(
-            run.id, lambda: self._respond(run, commit), lambda outcome: self._end(run, outcome)
+            run.id,
+            lambda: self._answer(run, commit, bounds or Bounds()),
+            lambda outcome: self._end(run, outcome),
         )
         return self._jobs[run.id]
+
+    def _answer(self, run: Run, commit: str, bounds: Bounds) -> Outcome | None:
+        found = bounds.given_up(self._trace(run, commit))
+        if found is not None and not bounds.spared:
+            return found
+        outcome = self._respond(run, commit)
+        return replace(outcome, spared=found) if isinstance(outcome, Finished) else outcome
 
     def is_alive(self, run: RunId) -> bool:
         """Whether the run was started here and is not over."""

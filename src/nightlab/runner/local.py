@@ -19,7 +19,7 @@ from nightlab.runner.hashes import hash_files
 from nightlab.runner.order import Look, Order, RunFiles, write_order
 from nightlab.runner.supervisor import request_stop
 from nightlab.runner.tree import RUN_VARIABLE, kill_marked
-from nightlab.types import Environment, Run, RunId
+from nightlab.types import Bounds, Environment, Run, RunId
 
 
 class LocalBackend:
@@ -39,8 +39,10 @@ class LocalBackend:
         """What a run in that place will run on."""
         return machine.environment(self._places[slot], self._env_dir)
 
-    def start(self, run: Run, commit: str) -> LocalJob:
+    def start(self, run: Run, commit: str, bounds: Bounds | None = None) -> LocalJob:
         """Start `run`, which the ledger knows as started, in a workspace of its own with the files of `commit`.
+
+        Its supervisor holds it against `bounds`, also when we are gone.
 
         Raises:
             BackendError: the run directory or workspace cannot be written, or the run is under way already.
@@ -50,7 +52,7 @@ class LocalBackend:
         with _charge(self._files(run.id)) as held:
             try:
                 place = workspace.make(self._git, self._git.tree_of(commit), run.id, self._settings)
-                return _launch(self._order(run, place), held)
+                return _launch(self._order(run, place, bounds), held)
             except NightlabError:
                 workspace.discard(self._settings, run.id)
                 raise
@@ -83,7 +85,7 @@ class LocalBackend:
     def _files(self, run: RunId) -> RunFiles:
         return RunFiles(self._settings.runs / run)
 
-    def _order(self, run: Run, place: Path) -> Order:
+    def _order(self, run: Run, place: Path, bounds: Bounds | None) -> Order:
         settings, files = self._settings, self._files(run.id)
         return Order(
             run=run,
@@ -97,6 +99,7 @@ class LocalBackend:
             guarded=hash_files(place, (*settings.editable, *settings.protected)),
             workspace=place,
             look=self._look(),
+            bounds=bounds,
         )
 
     def _look(self) -> Look:

@@ -20,6 +20,10 @@ _IS_NUMBER = re.compile(_NUMBER, re.IGNORECASE)
 _PAIR = re.compile(
     rb"(?m)^[ \t]*([A-Za-z_][\w./-]{0,63})[ \t]*[:=][ \t]*([+-]?(?:[\d.][\d.eE+-]{0,40}|(?i:nan|inf|infinity)))[ \t]*$"
 )
+_LOSS = re.compile(
+    rb"(?i)(?<![a-z_])(?:train(?:ing)?[ _/-]?)?loss\b['\"]?\s*[:= ]\s*([+-]?(?:nan|inf(?:inity)?)\b|[+-]?[\d.])"
+)
+_OUT_OF_MEMORY = re.compile(rb"(?i)\b(?:out of memory|OutOfMemoryError|MemoryError|cannot allocate memory)\b")
 
 
 class BoundedLog:
@@ -96,6 +100,9 @@ class Printed:
     odd: str = ""  # what stood in the metric's place and was no number
     numbers: dict[str, str] = field(default_factory=dict)  # all `key: number` lines, latest last
     again: set[str] = field(default_factory=set)  # those of their keys that were printed more than once
+    pieces: int = field(default=0, compare=False)  # how often anything came
+    bad_losses: int = 0  # losses in a row, up to now, that were printed as nan or inf
+    out_of_memory: bool = False  # whether the output says that memory ran out
 
 
 class LineReader:
@@ -114,6 +121,7 @@ class LineReader:
 
     def feed(self, data: bytes) -> None:
         """Take in the next piece."""
+        self._printed.pieces += 1
         if b"\r" in data:
             data = data.replace(b"\r", b"\n")
         if self._skipping:
@@ -138,6 +146,7 @@ class LineReader:
         if self._name in block:
             for text in self._metric.findall(block):
                 self._note(text.decode(errors="replace"))
+        self._watch(block)
         numbers, again = self._printed.numbers, self._printed.again
         for name, value in _PAIR.findall(block)[-_NUMBERS:]:
             key = name.decode()
@@ -148,6 +157,14 @@ class LineReader:
             oldest = next(iter(numbers))
             again.discard(oldest)
             del numbers[oldest]
+
+    def _watch(self, block: bytes) -> None:
+        """Signs of trouble."""
+        if b"oss" in block:
+            for loss in _LOSS.findall(block):
+                self._printed.bad_losses = self._printed.bad_losses + 1 if loss[-1:].isalpha() else 0
+        if b"emory" in block and _OUT_OF_MEMORY.search(block):
+            self._printed.out_of_memory = True
 
     def _note(self, text: str) -> None:
         if _IS_NUMBER.fullmatch(text) is None:

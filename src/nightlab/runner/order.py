@@ -11,7 +11,7 @@ import msgspec
 from nightlab.config import MetricSettings
 from nightlab.errors import BackendError
 from nightlab.runner.files import read_small, write_atomic
-from nightlab.types import OUTCOMES, Conditions, Ended, Run, RunId, Usage
+from nightlab.types import OUTCOMES, Bounds, Conditions, Ended, Run, RunId, Usage
 
 _LIMIT = 64 << 20  # bytes of an order or an ending; environments can be long, but not that long
 
@@ -108,6 +108,7 @@ class Order:
     editable: tuple[str, ...] = ()  # a receipt must name the bytes of one of these
     guarded: Mapping[str, str] = field(default_factory=dict)  # path below root -> sha256 before the start
     workspace: Path | None = None  # deleted after the run
+    bounds: Bounds | None = None  # what the run is held against while it goes on; None: nothing but its limit
     echo: bool = False  # pass the output on and stay in the caller's terminal
     look: Look | None = None  # None: nobody looks at the device
 

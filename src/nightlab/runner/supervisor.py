@@ -6,18 +6,20 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nightlab.runner import conditions
 from nightlab.runner.files import read_small, remove_tree
+from nightlab.runner.follow import Follower
 from nightlab.runner.guard import Launch
 from nightlab.runner.log import RECENT, BoundedLog, LineReader, Printed
 from nightlab.runner.order import Order, RunFiles
+from nightlab.runner.progress import ProgressFile
 from nightlab.runner.result import read_outcome
-from nightlab.runner.tend import Cause, StopSignals, Stream, Terms, tend
+from nightlab.runner.tend import Cause, Finish, StopSignals, Stream, Terms, tend
 from nightlab.runner.tree import RUN_VARIABLE, kill_marked
 from nightlab.runner.trouble import clean, last_lines
-from nightlab.types import Conditions, Finished, Outcome, Usage
+from nightlab.types import Conditions, Crashed, Finished, Outcome, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +53,23 @@ def supervise(order: Order, signals: StopSignals) -> Ending:
             stale.unlink(missing_ok=True)
     log, printed = BoundedLog(files.log), Printed()
     launch, connect = _pipes(order, order.run.command, log, printed, echo=order.echo)
+    follower: Follower | None = None
+    if order.bounds is not None:
+        follower = Follower(ProgressFile(files.progress), order.bounds, order.run.limit_s, printed)
+
+    def stop_requested() -> str | None:
+        return stop_reason(files) or (follower.look() if follower is not None else None)
+
     try:
         limit_s = order.run.limit_s if math.isfinite(order.run.limit_s) else None
-        finish = tend(launch, connect, signals, Terms(limit_s=limit_s, stop_requested=lambda: stop_reason(files)))
+        finish = tend(launch, connect, signals, Terms(limit_s=limit_s, stop_requested=stop_requested))
     finally:
         log.close()
     if finish.cause is Cause.GUARD_LOST:  # where the kernel does not end the command with its guard (macOS)
         kill_marked(RUN_VARIABLE, order.run.id)
     if watch is not None:
         watch.ended(finish.cpu_s)
-    outcome = read_outcome(order, finish, printed, bytes(log.recent[-RECENT:]))
+    outcome = _outcome(order, finish, follower, printed, bytes(log.recent[-RECENT:]))
     found = None
     if watch is not None:
         timed = conditions.depends_on_speed(order)
@@ -112,6 +121,17 @@ def _probe(order: Order, signals: StopSignals, remarks: list[str]) -> float | No
             return speed
         remarks.append(f"the probe command printed {clean(said, 60)!r} last, which is no speed")
     return None
+
+
+def _outcome(order: Order, finish: Finish, follower: Follower | None, printed: Printed, log_end: bytes) -> Outcome:
+    """How the run ended: as its follower says if that ended it, else as what it left behind says."""
+    if follower is not None and follower.outcome is not None and finish.cause is Cause.STOPPED:
+        found = follower.outcome
+        return replace(found, tail=last_lines(log_end)) if isinstance(found, Crashed) else found
+    outcome = read_outcome(order, finish, printed, log_end)
+    if follower is not None and isinstance(outcome, Finished):
+        return replace(outcome, spared=follower.spared)
+    return outcome
 
 
 def _pipes(
