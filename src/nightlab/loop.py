@@ -28,6 +28,7 @@ from nightlab.errors import (
 from nightlab.git import Git
 from nightlab.history import History, RunState, run_names
 from nightlab.ledger import Ledger
+from nightlab.removals import Refusal, removal, size
 from nightlab.runner.order import RunFiles, read_ended
 from nightlab.search.changes import changes_between
 from nightlab.sources import Sources
@@ -154,6 +155,12 @@ class Lab:
         self._jobs: dict[RunId, Job] = {}
         self._exhausted: Exhausted | None = None
         self._refused = 0
+        self._unbuildable: set[ExperimentId] = set()  # links that cannot be taken out of the present champion alone
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether runs see a GPU."""
+        return self.backend.places[0].startswith("cuda")
 
     # --- beginning ------------------------------------------------------------------------------------------
 
@@ -240,9 +247,7 @@ class Lab:
                 f"this very source is {name} already: {self.history.state(name).experiment.description}",
                 hint=f"`nightlab show {name}` says how it did",
             )
-        changes = changes_between(
-            self.sources.at(parent.commit), files, on_gpu=self.backend.places[0].startswith("cuda")
-        )
+        changes = changes_between(self.sources.at(parent.commit), files, on_gpu=self.on_gpu)
         idea = Idea(description=text, hypothesis=hypothesis, files=files, plan=plan, changes=changes)
         return self.propose(idea, parent)
 
@@ -301,6 +306,7 @@ class Lab:
                 now=self._clock(),
                 exhausted=self._exhausted is not None,
                 only_open=only_open,
+                unbuildable=self._unbuildable,
             )
             if isinstance(step, decide.Done):
                 return step
@@ -308,6 +314,8 @@ class Lab:
                 return None
             if isinstance(step, decide.Propose):
                 self._ask()
+            elif isinstance(step, decide.Ablate):
+                self._leave_out(step.link)
             else:
                 self._execute(step, slot)
         return None
@@ -332,6 +340,28 @@ class Lab:
             self._tell(Noted(topic="refused", text=f"{answer.description}: {exc.args[0]}"))
             if self._refused >= MAX_REFUSED:
                 self._exhausted = Exhausted(reason=f"{MAX_REFUSED} proposals in this night could not be used")
+
+    def _leave_out(self, link: ExperimentId) -> None:
+        """Record the champion without one of its links as an experiment; note why, where that cannot be."""
+        night, champion = self.history.night, self.history.champion
+        assert night is not None
+        assert champion is not None
+        base = self.history.state(champion).experiment
+        made = removal(self.history, self.sources, link, on_gpu=self.on_gpu)
+        if isinstance(made, Idea):
+            known = self.history.experiments.get(self.sources.identify(made.files))
+            start, now = (
+                self.sources.at(self.history.state(one).experiment.commit) for one in (night.began.baseline, champion)
+            )
+            if known is not None:
+                made = Refusal(f"{made.description}: that source is #{known.number} already")
+            elif size(start, made.files) >= size(start, now):
+                made = Refusal(f"{made.description}: the difference from the baseline would not become smaller")
+            else:
+                self.propose(made, base)
+                return
+        self._unbuildable.add(link)
+        self._tell(Noted(topic="ablation", text=made.reason))
 
     def run_once(self, step: decide.Execute) -> RunState:
         """Run a known experiment now and wait for its ending; nothing is judged by it. On Ctrl-C it is ended first.
@@ -403,6 +433,7 @@ class Lab:
             verdict = decide.judge(self.history, self.settings, names[0])
             self._tell(Judged(verdict=verdict))
             if verdict.decision is Decision.KEEP:
+                self._unbuildable.clear()
                 promotions.sync(self.history, self.sources)
 
     def _finish(self, done: decide.Done) -> decide.Done:

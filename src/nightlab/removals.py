@@ -1,0 +1,75 @@
+"""The champion's source without one of the changes that led to it, made by a three-way merge of its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nightlab.ablation import ABLATION
+from nightlab.git import Git
+from nightlab.history import History
+from nightlab.search.changes import changes_between
+from nightlab.search.source import patch
+from nightlab.sources import Sources
+from nightlab.types import ExperimentId, Files, Idea, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a change cannot be taken out."""
+
+    reason: str
+
+
+def removal(
+    history: History, sources: Sources, link: ExperimentId, *, on_gpu: bool = False, emitter: str = ABLATION
+) -> Idea | Refusal:
+    """The champion without the change that `link` made of its predecessor, as an idea on top of the champion.
+
+    Args:
+        link: a champion of the present chain, not its first.
+        on_gpu: which side of the device's conditions knobs are read from.
+        emitter: who asks for it.
+    """
+    night, champion = history.night, history.champion
+    assert night is not None
+    assert champion is not None
+    step = next(v for v in history.links(night.began.baseline) if v.experiment == link)
+    state = history.state(link)
+    name = f"#{state.number} {state.experiment.description}"
+    with_it, before, now = (sources.at(history.state(one).experiment.commit) for one in (link, step.champion, champion))
+    files = _merged(sources.git, with_it, now, before)
+    if files is None:
+        return Refusal(f"{name} cannot be taken out alone: later changes touch the same lines")
+    if files == now:
+        return Refusal(f"nothing is left of {name} in the champion")
+    return Idea(
+        description=f"without {name}",
+        hypothesis="What a change has brought shows when it is left out; what brought nothing is not worth its lines.",
+        files=files,
+        plan=Plan(emitter=emitter, brief=f"the champion without #{state.number}", without=link),
+        family=emitter,
+        changes=changes_between(now, files, on_gpu=on_gpu),
+    )
+
+
+def _merged(git: Git, base: Files, ours: Files, theirs: Files) -> dict[str, str] | None:
+    """`ours` with what leads from `base` to `theirs`; None where the two overlap."""
+    merged: dict[str, str] = {}
+    for path in sorted({*base, *ours, *theirs}):
+        old, mine, yours = base.get(path), ours.get(path), theirs.get(path)
+        text: str | None
+        if yours in (mine, old):
+            text = mine
+        elif mine == old:
+            text = yours
+        elif old is None or mine is None or yours is None or (text := git.merge(old, mine, yours)) is None:
+            return None
+        if text is not None:
+            merged[path] = text
+    return merged
+
+
+def size(before: Files, after: Files) -> int:
+    """Lines that come or go from one source to another."""
+    lines = patch(before, after).splitlines()
+    return sum(line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- ")) for line in lines)
