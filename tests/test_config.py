@@ -57,6 +57,7 @@ CHANGES = {
     "judge.max_steps = 1": ("judge.max_steps", 1),
     "judge.baseline_runs = 3": ("judge.baseline_runs", 3),
     "judge.final_runs = 0": ("judge.final_runs", 0),
+    "judge.ablate = false": ("judge.ablate", False),
     "judge.noise = 0.001": ("judge.noise", 0.001),
     "judge.noise_runs = 0.5": ("judge.noise_runs", 0.5),
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from nightlab.history import ExperimentState, History
-from nightlab.types import Experiment, ExperimentId, NightId, Verdict
+from nightlab.types import Experiment, ExperimentId, NightId, Verdict, is_infrastructure
 
 ABLATION = "ablation"  # the emitter of removals that the lab proposes by itself
 SHARE = 0.1  # of a night's ideas that may be spent on removals, in runs (issue: at most one in ten)
@@ -33,9 +33,10 @@ def runs_allowed(ideas: int) -> int:
 
 
 def runs_spent(history: History, night: NightId) -> int:
-    """Runs of removals that a night has started so far."""
+    """Runs of removals that a night has started so far; one that was lost is made again and counts once."""
     states = (state for state in history.experiments.values() if is_removal(state.experiment))
-    return sum(run.run.night == night and run.run.purpose.steers for state in states for run in state.runs)
+    tonight = [run for state in states for run in state.runs if run.run.night == night and run.run.purpose.steers]
+    return sum(run.outcome is None or not is_infrastructure(run.outcome) for run in tonight)
 
 
 def next_link(history: History, unbuildable: Collection[ExperimentId] = ()) -> ExperimentId | None:

@@ -439,7 +439,8 @@ def _final_step(history: History, settings: Settings, champion: ExperimentId) ->
         return None
     for index in range(enough):
         seed = final_seed(night.number, index)
-        for arm in (champion, baseline):
+        # The order turns round from seed to seed, so that a steady drift falls on both arms alike.
+        for arm in (champion, baseline) if index % 2 == 0 else (baseline, champion):
             attempts = [r for r in history.state(arm).runs if r.run.purpose is Purpose.FINAL and r.run.seed == seed]
             open_or_done = any(r.outcome is None or _is_settled(r) for r in attempts)
             if not open_or_done and len(attempts) < MAX_LOST:

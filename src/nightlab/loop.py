@@ -28,7 +28,7 @@ from nightlab.errors import (
 from nightlab.git import Git
 from nightlab.history import History, RunState, run_names
 from nightlab.ledger import Ledger
-from nightlab.removals import Refusal, removal, size
+from nightlab.removals import ablation_of
 from nightlab.runner.order import RunFiles, read_ended
 from nightlab.search.changes import changes_between
 from nightlab.sources import Sources
@@ -218,6 +218,10 @@ class Lab:
         self._tell(Proposed(experiment=experiment))
         return experiment
 
+    def record(self, event: Event) -> None:
+        """Record what a person has decided. The caller holds the lease."""
+        self._tell(event)
+
     def take_working_tree(self, *, description: str, hypothesis: str, seeds: int) -> Experiment:
         """Record the working tree's editable files as an idea on top of the champion's commit.
 
@@ -343,25 +347,14 @@ class Lab:
 
     def _leave_out(self, link: ExperimentId) -> None:
         """Record the champion without one of its links as an experiment; note why, where that cannot be."""
-        night, champion = self.history.night, self.history.champion
-        assert night is not None
+        champion = self.history.champion
         assert champion is not None
-        base = self.history.state(champion).experiment
-        made = removal(self.history, self.sources, link, on_gpu=self.on_gpu)
+        made = ablation_of(self.history, self.sources, link, on_gpu=self.on_gpu)
         if isinstance(made, Idea):
-            known = self.history.experiments.get(self.sources.identify(made.files))
-            start, now = (
-                self.sources.at(self.history.state(one).experiment.commit) for one in (night.began.baseline, champion)
-            )
-            if known is not None:
-                made = Refusal(f"{made.description}: that source is #{known.number} already")
-            elif size(start, made.files) >= size(start, now):
-                made = Refusal(f"{made.description}: the difference from the baseline would not become smaller")
-            else:
-                self.propose(made, base)
-                return
-        self._unbuildable.add(link)
-        self._tell(Noted(topic="ablation", text=made.reason))
+            self.propose(made, self.history.state(champion).experiment)
+        else:
+            self._unbuildable.add(link)
+            self._tell(Noted(topic="ablation", text=made.reason))
 
     def run_once(self, step: decide.Execute) -> RunState:
         """Run a known experiment now and wait for its ending; nothing is judged by it. On Ctrl-C it is ended first.

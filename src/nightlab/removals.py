@@ -52,6 +52,21 @@ def removal(
     )
 
 
+def ablation_of(history: History, sources: Sources, link: ExperimentId, *, on_gpu: bool = False) -> Idea | Refusal:
+    """The same, if it is worth a race: its source is new, and its difference from the baseline is the smaller one."""
+    made = removal(history, sources, link, on_gpu=on_gpu)
+    night, champion = history.night, history.champion
+    if isinstance(made, Refusal) or night is None or champion is None:
+        return made
+    known = history.experiments.get(sources.identify(made.files))
+    if known is not None:
+        return Refusal(f"{made.description}: that source is #{known.number} already")
+    start, now = (sources.at(history.state(one).experiment.commit) for one in (night.began.baseline, champion))
+    if _size(start, made.files) >= _size(start, now):
+        return Refusal(f"{made.description}: the difference from the baseline would not become smaller")
+    return made
+
+
 def _merged(git: Git, base: Files, ours: Files, theirs: Files) -> dict[str, str] | None:
     """`ours` with what leads from `base` to `theirs`; None where the two overlap."""
     merged: dict[str, str] = {}
@@ -69,7 +84,7 @@ def _merged(git: Git, base: Files, ours: Files, theirs: Files) -> dict[str, str]
     return merged
 
 
-def size(before: Files, after: Files) -> int:
+def _size(before: Files, after: Files) -> int:
     """Lines that come or go from one source to another."""
     lines = patch(before, after).splitlines()
     return sum(line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- ")) for line in lines)

@@ -40,6 +40,7 @@ _MODULES = {
     **dict.fromkeys(("check", "log", "memory"), "memory"),
     **dict.fromkeys(("import", "export"), "exchange"),
     **dict.fromkeys(("query", "verify"), "care"),
+    "undo": "chain",
     "exec": "execute",
 }
 """Command -> the module that has it. A door is a process start, so only the module that is asked for is imported."""

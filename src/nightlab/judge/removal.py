@@ -8,6 +8,7 @@ prior once, when it was kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -78,12 +79,15 @@ def _reason(decision: Decision, belief: Posterior | None, settings: JudgeSetting
     """One plain sentence, without its final full stop."""
     if belief is None:
         return "not known: nothing is known of the noise"
-    gain, low, high = (f"{value - margin:.2g}" for value in (-belief.mean, -belief.high, -belief.low))
+    half = 0.5 * (belief.high - belief.low)
+    digits = min(max(1 - math.floor(math.log10(half)), 0), 12) if half > 0.0 else 6  # two of the half width
+    shown = (value - margin for value in (-belief.mean, -belief.high, -belief.low))
+    gain, low, high = (f"{round(value, digits) + 0.0:.{digits}f}" for value in shown)
     numbers = f"without it the gain is {gain}, 95 % interval {low} to {high}"
     if decision is Decision.KEEP:
         return f"no worse without it: P(worse by more than {margin:.2g}) is {1.0 - belief.better:.2g} ({numbers})"
     if decision is Decision.RETEST:
         return f"not settled yet: P(worse by more than {margin:.2g}) is {1.0 - belief.better:.2f} ({numbers})"
-    if belief.better <= settings.discard:
+    if -belief.low < margin:  # the whole interval lies below zero
         return f"it earns its place ({numbers})"
     return f"not shown to be dead weight: P(worse by more than {margin:.2g}) is {1.0 - belief.better:.2f} ({numbers})"
