@@ -57,14 +57,19 @@ def _notes(lab: LabSummary) -> list[str]:
 
 def worth_in_words(link: ChainLink) -> str:
     """What is known of a step in a few words."""
-    found = link.worth if link.removed_by is None else f"{link.worth} by #{link.removed_by}"
-    return f"{found}; discovery" if link.discovery is not None and link.discovery.passed else found
+    if link.removed_by is not None:
+        return f"{link.worth} by #{link.removed_by}"
+    return f"{link.worth}; discovery" if _is_discovery(link) else link.worth
+
+
+def _is_discovery(link: ChainLink) -> bool:
+    return link.removed_by is None and link.discovery is not None and link.discovery.passed
 
 
 def strict_in_words(lab: LabSummary) -> str:
     """Which kept changes may be claimed, and what that means."""
-    found = [f"#{link.number}" for link in lab.chain if link.discovery is not None and link.discovery.passed]
-    meaning = f"of all that this lab ever calls so, at most {FALSE_SHARE:.0%} are expected to be false"
+    found = [f"#{link.number}" for link in lab.chain if _is_discovery(link)]
+    meaning = f"of all that this lab ever calls so, at most {100 * FALSE_SHARE:.0f} % are expected to be false"
     if not found:
         return f"No kept change is a discovery yet ({meaning}): good enough to build on, not to claim."
     named = "is a discovery" if len(found) == 1 else "are discoveries"
