@@ -66,7 +66,7 @@ def test_dead_weight_is_taken_out_at_the_nights_end(tmp_path: Path) -> None:
     verdict = history.promotions[-1]
     assert verdict.experiment == removal.id
     assert verdict.because.startswith("no worse without it")
-    assert removal.description == "without #2 A = 1\nB = 0"
+    assert removal.description == "without #2: A 1 -> 0"
     subjects = bench.repo.git("log", "--format=%s", "-1", BRANCH)
     assert subjects.startswith("without #2")
     assert bench.repo.git("show", f"{BRANCH}:train.py") + "\n" == WITHOUT
@@ -120,7 +120,7 @@ def test_a_source_that_the_lab_knows_is_not_made_again(tmp_path: Path) -> None:
     bench.proposer.sources = [WEIGHT, USEFUL, WITHOUT]
     history = bench.night(ideas=3)
     assert removals(history) == []
-    assert noted(bench, "ablation") == ["without #2 A = 1\nB = 0: that source is #4 already"]
+    assert noted(bench, "ablation") == ["without #2: A 1 -> 0: that source is #4 already"]
 
 
 class _KilledError(Exception):

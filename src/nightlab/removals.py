@@ -10,7 +10,7 @@ from nightlab.history import History
 from nightlab.search.changes import changes_between
 from nightlab.search.source import patch
 from nightlab.sources import Sources
-from nightlab.types import ExperimentId, Files, Idea, Plan
+from nightlab.types import ChangeKind, ExperimentId, Files, Idea, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,15 @@ def removal(
         return Refusal(f"{name} cannot be taken out alone: later changes touch the same lines")
     if files == now:
         return Refusal(f"nothing is left of {name} in the champion")
+    changes = changes_between(now, files, on_gpu=on_gpu)
+    knobs = ", ".join(str(change) for change in changes if change.kind is ChangeKind.KNOB)
     return Idea(
-        description=f"without {name}",
-        hypothesis="What a change has brought shows when it is left out; what brought nothing is not worth its lines.",
+        # Not in the words of what is left out: the memory reads descriptions, and would hold that for what was tried.
+        description=f"without #{state.number}" + (f": {knobs}" if knobs else ""),
         files=files,
-        plan=Plan(emitter=emitter, brief=f"the champion without #{state.number}", without=link),
+        plan=Plan(emitter=emitter, brief=f"the champion without {name}", without=link),
         family=emitter,
-        changes=changes_between(now, files, on_gpu=on_gpu),
+        changes=changes,
     )
 
 

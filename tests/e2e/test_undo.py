@@ -28,6 +28,9 @@ def test_a_link_is_left_out_and_taken_back(tmp_path: Path) -> None:
     assert status["chain"][0]["without_high"] < 0
     assert "## The Chain" in (lab.root / "results" / "memorylab" / "reports" / "latest.md").read_text()
 
+    known = lab.json("check", "--description", "WIDTH 300")
+    assert known["decision"] != "block", known  # the memory holds the removal for the way back that it is
+
     taken = lab.nightlab("undo", "2")
     assert taken.code == 0, taken.err
     source = lab.git("show", "autoresearch/nightlab:train.py")
