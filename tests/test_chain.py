@@ -13,6 +13,7 @@ from nightlab.errors import AlreadyRecordedError, NotFoundError, UsageError
 from nightlab.history import History
 from nightlab.ledger import Ledger
 from nightlab.promotions import AGAIN
+from nightlab.report.levels import Levels
 from nightlab.types import Decision, Experiment, Finished, Judged, Metrics, Noted, Proposed, Purpose, Recorded, Run
 from nightlab.undo import Undone, put_back, take_back
 from tests.nights import BASELINE, Answer, Bench
@@ -121,6 +122,22 @@ def test_a_source_that_the_lab_knows_is_not_made_again(tmp_path: Path) -> None:
     history = bench.night(ideas=3)
     assert removals(history) == []
     assert noted(bench, "ablation") == ["without #2: A 1 -> 0: that source is #4 already"]
+
+
+def test_a_removal_that_makes_the_difference_larger_is_not_raced(tmp_path: Path) -> None:
+    """A link that took part of an earlier one back makes the difference smaller by being there."""
+    first, back, last, without_first = (
+        f"A = {a}\nB = {b}\nC = {c}\n" for a, b, c in ((1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1))
+    )
+    start = "A = 0\nB = 0\nC = 0\n"
+    table: dict[str, Answer] = {start: 1.0, first: 0.95, back: 0.9, last: 0.85, without_first: 0.99, BASELINE: 1.0}
+    bench = Bench(tmp_path / "lab", table)
+    bench.repo.commit({"train.py": start}, "three knobs")
+    bench.proposer.sources = [first, back, last]
+    history = bench.night(ideas=3)
+    assert [bench.source(removal.id) for removal in removals(history)] == [without_first]
+    (note,) = noted(bench, "ablation")
+    assert note == "without #3: A 0 -> 1: the difference from the baseline would not become smaller"
 
 
 class _KilledError(Exception):
@@ -248,6 +265,7 @@ def test_an_earlier_change_is_taken_out_of_the_champion(two_kept: Bench) -> None
     history = two_kept.night(ideas=1)
     assert champion is not None
     assert len(history.state(champion).finished(Purpose.BASELINE)) == 2
+    assert Levels(history, two_kept.settings).arm(champion).standing == "provisional"  # it has won no race
     assert kept(two_kept) == [WEIGHT, USEFUL, WITHOUT, "A = 0\nB = 2\n"]
     assert consistent(two_kept)
 
