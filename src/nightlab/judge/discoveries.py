@@ -30,8 +30,8 @@ FALSE_SHARE = 0.10  # expected share of false ones among the discoveries (issue:
 REACH = 6
 """Slots within which two runs are side by side: half an hour of five-minute runs.
 
-On one H200 the standard deviation of a difference is 0.00024 within that time, 0.00017 side by side and 0.00043 beyond
-ten hours (statistics.md, 2b: adjacent reruns).
+On one H200 the standard deviation of a run, as differences show it, is 0.00017 within eight minutes, 0.00024 within
+half an hour and 0.00043 beyond ten hours (statistics.md, 2b: adjacent reruns).
 """
 
 EFFECTS = (0.5, 1.0, 2.0, 4.0, 8.0)
