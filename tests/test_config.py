@@ -60,6 +60,7 @@ CHANGES = {
     "judge.baseline_runs = 3": ("judge.baseline_runs", 3),
     "judge.final_runs = 0": ("judge.final_runs", 0),
     "judge.explore = 0.8": ("judge.explore", 0.8),
+    "judge.ablate = false": ("judge.ablate", False),
     "judge.noise = 0.001": ("judge.noise", 0.001),
     "judge.noise_runs = 0.5": ("judge.noise_runs", 0.5),
     'judge.prior = "gpu-5min"': ("judge.prior", "gpu-5min"),

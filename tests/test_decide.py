@@ -269,7 +269,7 @@ def test_the_last_hour_belongs_to_the_end(after_minutes: float, expected: type[S
 
 
 def finals(upto: int, outcome: Outcome | None = None) -> list[Event]:
-    pairs = [(index, arm) for index in range(4) for arm in ("b", "a")][:upto]
+    pairs = [(index, arm) for index in range(4) for arm in (("b", "a"), ("a", "b"))[index % 2]][:upto]
     return [
         event
         for index, arm in pairs
@@ -280,9 +280,9 @@ def finals(upto: int, outcome: Outcome | None = None) -> list[Event]:
 
 
 def test_the_final_block_alternates_champion_and_baseline() -> None:
-    """Fresh seeds, champion and baseline side by side, four each; then the night is done."""
+    """Fresh seeds side by side, four each, the first of a pair in turns: a drift falls on both. Then it is done."""
     for upto in range(8):
-        wanted = Execute(experiment=(B, A)[upto % 2], seed=final_seed(1, upto // 2), purpose=Purpose.FINAL)
+        wanted = Execute(experiment=(B, A, A, B)[upto % 4], seed=final_seed(1, upto // 2), purpose=Purpose.FINAL)
         assert step(*KEPT, *finals(upto), exhausted=True) == wanted
     assert isinstance(step(*KEPT, *finals(8), exhausted=True), Done)
 

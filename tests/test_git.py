@@ -402,6 +402,23 @@ def test_a_message_may_be_anything(repo: Repo) -> None:
     assert git.trailers(commit, "Nightlab-Experiment") == {"e1"}
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "merged"),
+    [
+        ("a\nb\nC\n", "A\nb\nc\n", "A\nb\nC\n"),
+        ("a\nB\nc\n", "A\nb\nc\n", "A\nB\nc\n"),  # neighbours
+        ("a\nb\nc\nd\n", "b\nc\n", "b\nc\nd\n"),
+        ("a\nb\nC", "A\nb\nc\n", "A\nb\nC"),  # no newline at the end
+        ("a\nX\nc\n", "a\nY\nc\n", None),
+        ("a\nc\n", "a\nY\nc\n", None),
+        ("a\r\nb\nc\n", "a\nb\nC\n", "a\r\nb\nC\n"),
+    ],
+)
+def test_texts_are_merged_line_by_line(repo: Repo, ours: str, theirs: str, merged: str | None) -> None:
+    """Changes of different lines go together, neighbours too; two changes of one line are nobody's to choose from."""
+    assert Git(repo.root).merge("a\nb\nc\n", ours, theirs) == merged
+
+
 # --- refs -------------------------------------------------------------------------------------------------------
 
 

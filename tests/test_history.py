@@ -142,3 +142,33 @@ def test_the_champion_follows_from_baseline_and_promotions(case: str) -> None:
     events, champion = CHAINS[case]
     known = (proposed("a", None), proposed("z", None), proposed("b"), proposed("c"))
     assert fold(*known, began(), *events).champion == ExperimentId(f"e-{champion}")
+
+
+LINKS: dict[str, tuple[str, str]] = {
+    "b": ("bc", "bc"),
+    "taken back": ("bcb", "b"),
+    "put back": ("bcbc", "bc"),
+    "all of it": ("bca", ""),
+    "from the start again": ("bcac", "c"),
+    "an earlier one": ("bcda", ""),
+    "to the middle": ("bcdbe", "be"),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_what_was_taken_back_is_no_link(case: str) -> None:
+    """Champions one after another, and those that the last one rests on: who comes back takes back all since."""
+    champions, links = LINKS[case]
+    events: list[Event] = [proposed("a", None), *(proposed(name) for name in "bcde"), began()]
+    events += [judged(name, Decision.KEEP, before) for name, before in zip(champions, "a" + champions, strict=False)]
+    history = fold(*events)
+    assert history.champion == experiment_name(champions[-1])
+    assert [link.experiment for link in history.links(experiment_name("a"))] == [experiment_name(n) for n in links]
+
+
+def test_a_link_that_was_put_back_has_the_verdict_of_its_race() -> None:
+    """The word of whoever put it back is no evidence."""
+    known = (proposed("a", None), proposed("b"), proposed("c"), began(), judged("b", Decision.KEEP))
+    race = judged("c", Decision.KEEP, "b")
+    history = fold(*known, race, judged("b", Decision.KEEP, "c"), judged("c", Decision.KEEP, "b", replicate="b"))
+    assert history.links(experiment_name("a"))[-1] == race.verdict

@@ -78,6 +78,7 @@ class JudgeSettings:
     max_steps: int = 4  # extra runs that one idea may cost
     baseline_runs: int = 2
     final_runs: int = 4  # fresh seeds a side at the end of a night; 0: no final block
+    ablate: bool = True  # whether a night's end re-tests what the champion rests on, change by change
     noise: float | None = None  # first guess of the standard deviation of one run, in units of the metric
     noise_runs: float = 3.0  # how many runs that guess is worth
     prior: Literal["generic", "gpu-5min"] = "generic"  # what is believed of ideas before they run (judge/prior.py)
@@ -175,6 +176,7 @@ class _Judge(msgspec.Struct, forbid_unknown_fields=True):
     max_steps: int = 4
     baseline_runs: int = 2
     final_runs: int = 4
+    ablate: bool = True
     noise: float | None = None
     noise_runs: float = 3.0
     prior: Literal["generic", "gpu-5min"] = "generic"

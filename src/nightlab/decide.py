@@ -6,13 +6,14 @@ The loop, the simulator and `log` ask the same functions. Nothing here reads a c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 
+from nightlab import ablation
 from nightlab.config import JudgeSettings, Settings
 from nightlab.history import ExperimentState, History, RunState
-from nightlab.judge import model, race
+from nightlab.judge import model, race, removal
 from nightlab.judge.prior import LEARN_FROM, SHIPPED, Prior, Tried, learned
 from nightlab.types import (
     NO_SLOT,
@@ -56,6 +57,13 @@ class Propose:
     """Ask the search for a new idea."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablate:
+    """Make the champion's source without the change of one of its links, to be judged as a removal."""
+
+    link: ExperimentId
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing can be started until something ends."""
@@ -69,7 +77,7 @@ class Done:
     failed: bool = False
 
 
-Step = Execute | Propose | Wait | Done
+Step = Execute | Propose | Ablate | Wait | Done
 
 
 def search_seed(index: int) -> int:
@@ -105,7 +113,7 @@ def rows(
         and state.is_believed
         and state.run.experiment in comparable
     ]
-    usual = _usual_wall(chosen)
+    usual = _usual_wall(history.runs.values())
     devices: dict[str, int] = {}
     found = []
     for state in chosen:
@@ -123,9 +131,9 @@ def rows(
     return found
 
 
-def _usual_wall(states: list[RunState]) -> float:
-    """Seconds that a usual one of the runs takes: the unit in which the judge reckons the drift of a machine."""
-    walls = sorted(state.usage.wall_s for state in states if state.usage)
+def _usual_wall(runs: Iterable[RunState]) -> float:
+    """Seconds that a usual finished run takes: the unit in which the judge reckons the drift of a machine."""
+    walls = sorted(state.usage.wall_s for state in runs if state.usage and state.value is not None)
     return max(walls[len(walls) // 2], SHORTEST_S) if walls else SHORTEST_S
 
 
@@ -173,6 +181,13 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
     champion = history.champion
     assert champion is not None
     state = history.state(experiment)
+    if ablation.is_stale(state, champion):
+        return Verdict(
+            experiment=experiment,
+            champion=champion,
+            decision=Decision.DISCARD,
+            because="the champion that it was taken from has been replaced",
+        )
     failed = [r for r in _steering(state) if _failed(r)]
     if not failed and _gave_up(history, state):
         return Verdict(
@@ -198,6 +213,8 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             because=f"stopped early: {given_up.reason}; that is no measurement",
             runs_used=len(state.finished()),
         )
+    if ablation.is_removal(state.experiment):
+        return _judge_removal(history, settings, state, champion)
     evidence = rows(history, settings)
     return race.judge(
         experiment,
@@ -270,6 +287,29 @@ def thresholds(history: History, settings: Settings) -> JudgeSettings:
     """The judge's settings in the latest night: one that explores keeps an idea from `judge.explore` on."""
     explores = history.night is not None and history.night.began.mode == EXPLORE
     return replace(settings.judge, promote=settings.judge.explore) if explores else settings.judge
+
+
+def _judge_removal(history: History, settings: Settings, state: ExperimentState, champion: ExperimentId) -> Verdict:
+    """The verdict on the champion without one of its links; a night's allowance of such runs ends the race too."""
+    link = state.experiment.plan.without
+    assert link is not None
+    evidence = rows(history, settings)
+    noise = model.noise(evidence, settings.judge)
+    return removal.judge(
+        state.experiment.id,
+        champion,
+        evidence,
+        settings.judge,
+        margin=ablation.margin(history, link, noise.sd) if noise is not None else 0.0,
+        steps_taken=_steps(state.verdicts, champion) if _removals_left(history) else settings.judge.max_steps,
+    )
+
+
+def _removals_left(history: History) -> int:
+    """Runs that the latest night may still spend on removals."""
+    night = history.night
+    assert night is not None
+    return ablation.runs_allowed(ideas_tried(history)) - ablation.runs_spent(history, night.began.night)
 
 
 def _steps(verdicts: list[Verdict], champion: ExperimentId) -> int:
@@ -379,6 +419,8 @@ def _steering(state: ExperimentState) -> list[RunState]:
 def _has_news(history: History, state: ExperimentState, champion: ExperimentId) -> bool:
     if state.is_running:
         return False
+    if ablation.is_stale(state, champion):
+        return True
     if _gave_up(history, state):
         return True
     settled = [r for r in _steering(state) if _is_settled(r)]
@@ -402,7 +444,13 @@ def _is_settled(state: RunState) -> bool:
 
 
 def next_step(
-    history: History, settings: Settings, *, now: float, exhausted: bool = False, only_open: bool = False
+    history: History,
+    settings: Settings,
+    *,
+    now: float,
+    exhausted: bool = False,
+    only_open: bool = False,
+    unbuildable: Collection[ExperimentId] = (),
 ) -> Step:
     """What the night asks for next, given all that is known. Everything that is `due` must have been judged.
 
@@ -412,6 +460,7 @@ def next_step(
         now: UTC seconds since the epoch, against the night's hours.
         exhausted: whether the search said that it has nothing left to propose.
         only_open: propose nothing and run no final block: see the ideas that are open to their verdicts, then stop.
+        unbuildable: links of the champion's chain that cannot be taken out of it alone.
     """
     night = history.night
     assert night is not None
@@ -432,6 +481,10 @@ def next_step(
             return step
     if not only_open and not exhausted and not _ideas_spent(history, settings, now):
         return Propose()
+    if not only_open and all(ablation.is_removal(state.experiment) for state in _open_ideas(history)):
+        link = _ablation_step(history, settings, now, unbuildable)
+        if link is not None:
+            return link
     if any(True for _ in _open_ideas(history)):
         return Wait()
     final = None if only_open else _final_step(history, settings, champion)
@@ -537,6 +590,29 @@ def _idea_step(history: History, state: ExperimentState, champion: ExperimentId)
     return Execute(experiment=side.experiment.id, seed=seed, purpose=Purpose.REPLICATE)
 
 
+def _ablation_step(
+    history: History, settings: Settings, now: float, unbuildable: Collection[ExperimentId]
+) -> Ablate | None:
+    """The link to leave out next, while runs and hours for it are left once every idea has its verdict."""
+    night = history.night
+    assert night is not None
+    waiting = sum(not state.runs for state in _open_ideas(history))
+    if not settings.judge.ablate or night.began.ideas == 0 or _removals_left(history) <= waiting:
+        return None
+    if night.began.hours is not None:
+        reserve = _typical_s(history) * (1 + 2 * settings.judge.final_runs)
+        if now + reserve >= night.at + 3600 * night.began.hours:
+            return None
+    link = ablation.next_link(history, unbuildable)
+    return None if link is None else Ablate(link=link)
+
+
+def _typical_s(history: History) -> float:
+    """Median wall-clock seconds of the finished runs."""
+    walls = [r.usage.wall_s for r in history.runs.values() if r.usage and isinstance(r.outcome, Finished)]
+    return sorted(walls)[len(walls) // 2] if walls else 0.0
+
+
 def _seeds(state: ExperimentState) -> frozenset[int]:
     """Seeds that an experiment has used, or is using, while steering; those of lost runs are free again."""
     return frozenset(r.run.seed for r in _steering(state) if r.outcome is None or _is_settled(r))
@@ -560,11 +636,14 @@ def _gave_up(history: History, state: ExperimentState) -> bool:
 
 
 def ideas_tried(history: History) -> int:
-    """Ideas that the search has proposed in the latest night so far; what people brought is not among them."""
+    """Ideas that the search has proposed in the latest night so far; neither removals nor what people brought."""
     night = history.night
     assert night is not None
     return sum(
-        s.night == night.began.night and s.experiment.parent is not None and s.experiment.plan.emitter != TRY
+        s.night == night.began.night
+        and s.experiment.parent is not None
+        and s.experiment.plan.emitter != TRY
+        and not ablation.is_removal(s.experiment)
         for s in history.experiments.values()
     )
 
@@ -583,9 +662,10 @@ def _ideas_spent(history: History, settings: Settings, now: float) -> bool:
         return True
     if night.began.hours is None:
         return False
-    walls = [r.usage.wall_s for r in history.runs.values() if r.usage and isinstance(r.outcome, Finished)]
-    typical = sorted(walls)[len(walls) // 2] if walls else 0.0
-    reserve = typical * (1 + 2 * settings.judge.final_runs)
+    removals = 0
+    if settings.judge.ablate and ablation.next_link(history) is not None:
+        removals = max(0, _removals_left(history))
+    reserve = _typical_s(history) * (1 + removals + 2 * settings.judge.final_runs)
     return now + reserve >= night.at + 3600 * night.began.hours
 
 
@@ -604,7 +684,8 @@ def _final_step(history: History, settings: Settings, champion: ExperimentId) ->
         return None  # unlike most lost ones each has cost a whole run, and the device does not get better
     for index in range(enough):
         seed = final_seed(night.number, index)
-        for arm in (champion, baseline):
+        # The order turns round from seed to seed, so that a steady drift falls on both arms alike.
+        for arm in (champion, baseline) if index % 2 == 0 else (baseline, champion):
             attempts = [r for r in history.state(arm).runs if r.run.purpose is Purpose.FINAL and r.run.seed == seed]
             open_or_done = any(r.outcome is None or _is_settled(r) for r in attempts)
             if not open_or_done and len(attempts) < MAX_LOST:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nightlab.errors import GitError, NoRepositoryError
 
+_MARK = "\x1f"  # a line that no text has by itself: the unit separator
 _HEX = re.compile(r"[0-9a-f]{7,64}")  # fewer digits are as likely a number of somebody's own
 EXPERIMENTS = "refs/nightlab/experiments/"
 
@@ -238,6 +239,26 @@ class Git:
         said = message.replace("\0", "").encode("utf-8", "replace")  # git refuses a zero byte; a model may write one
         return self._run("commit-tree", tree, *parents, stdin=said, env=_IDENTITY).strip()
 
+    def merge(self, base: str, ours: str, theirs: str) -> str | None:
+        """Text of `ours` with what leads from `base` to `theirs`; None where both changed the same lines.
+
+        Lines are set apart by a mark before they are merged, since git holds changes of neighbouring lines for a
+        conflict, and in a block of constants every line has neighbours.
+        """
+        with _scratch_directory() as name:
+            paths = [Path(name) / side for side in ("ours", "base", "theirs")]
+            for path, text in zip(paths, (ours, base, theirs), strict=True):
+                spaced = "".join(f"{line}\n{_MARK}\n" for line in text.split("\n"))
+                path.write_bytes(spaced.encode("utf-8", "surrogateescape"))
+            arguments = ("merge-file", "-p", "--quiet", *(str(path) for path in paths))
+            done = self._call(arguments, b"", None, None)
+        if 0 < done.returncode < 128:  # so many conflicts
+            return None
+        if done.returncode != 0:
+            raise self._failure(arguments, done)
+        lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]
+        return "\n".join(lines[::2]) if lines[1::2] == [_MARK] * (len(lines) // 2) else None
+
     def tree_of(self, commit: str) -> str:
         return self._run("rev-parse", f"{commit}^{{tree}}").strip()
 
@@ -389,12 +410,18 @@ def _flat(tree: Iterable[_Entry], trees: Mapping[str, Sequence[_Entry]], above: 
 @contextmanager
 def _scratch_index() -> Iterator[Mapping[str, str]]:
     """An index file of our own, as a variable for git."""
+    with _scratch_directory() as name:
+        yield {"GIT_INDEX_FILE": os.path.join(name, "index")}
+
+
+@contextmanager
+def _scratch_directory() -> Iterator[str]:
     try:
         directory = tempfile.TemporaryDirectory(prefix="nightlab-index-", ignore_cleanup_errors=True)
     except OSError as exc:
         raise _unwritable(Path(exc.filename or tempfile.gettempdir()), exc) from exc
     with directory as name:
-        yield {"GIT_INDEX_FILE": os.path.join(name, "index")}
+        yield name
 
 
 def _unwritable(path: Path, exc: OSError) -> GitError:

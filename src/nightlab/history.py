@@ -229,5 +229,20 @@ class History:
                 steps.append(verdict)
         return steps
 
+    def links(self, baseline: ExperimentId) -> list[Verdict]:
+        """The same without those that were taken back: the promotions that the champion's source rests on.
+
+        A promotion of an earlier champion takes back all since. One that is put back again is the link that it was.
+        """
+        path: list[Verdict] = []
+        first: dict[ExperimentId, Verdict] = {}
+        for verdict in self.steps(baseline):
+            names = [baseline, *(link.experiment for link in path)]
+            if verdict.experiment in names:
+                path = path[: names.index(verdict.experiment)]
+            else:
+                path.append(first.setdefault(verdict.experiment, verdict))
+        return path
+
     def state(self, experiment: ExperimentId) -> ExperimentState:
         return self.experiments[experiment]

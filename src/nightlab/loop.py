@@ -28,6 +28,7 @@ from nightlab.errors import (
 from nightlab.git import Git
 from nightlab.history import History, RunState, run_names
 from nightlab.ledger import Ledger
+from nightlab.removals import ablation_of
 from nightlab.runner.order import RunFiles, read_ended
 from nightlab.runner.progress import read_curve
 from nightlab.search.changes import changes_between
@@ -157,6 +158,12 @@ class Lab:
         self._curves: dict[RunId, Curve | None] = {}  # of runs that have ended, read once
         self._exhausted: Exhausted | None = None
         self._refused = 0
+        self._unbuildable: set[ExperimentId] = set()  # links that cannot be taken out of the present champion alone
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether runs see a GPU."""
+        return self.backend.places[0].startswith("cuda")
 
     # --- beginning ------------------------------------------------------------------------------------------
 
@@ -235,6 +242,10 @@ class Lab:
         self._tell(Proposed(experiment=experiment))
         return experiment
 
+    def record(self, event: Event) -> None:
+        """Record what a person has decided. The caller holds the lease."""
+        self._tell(event)
+
     def take_working_tree(self, *, description: str, hypothesis: str, seeds: int) -> Experiment:
         """Record the working tree's editable files as an idea on top of the champion's commit.
 
@@ -263,9 +274,7 @@ class Lab:
                 f"this very source is {name} already: {self.history.state(name).experiment.description}",
                 hint=f"`nightlab show {name}` says how it did",
             )
-        changes = changes_between(
-            self.sources.at(parent.commit), files, on_gpu=self.backend.places[0].startswith("cuda")
-        )
+        changes = changes_between(self.sources.at(parent.commit), files, on_gpu=self.on_gpu)
         idea = Idea(description=text, hypothesis=hypothesis, files=files, plan=plan, changes=changes)
         return self.propose(idea, parent)
 
@@ -325,6 +334,7 @@ class Lab:
             now=self._clock(),
             exhausted=self._exhausted is not None,
             only_open=only_open,
+            unbuildable=self._unbuildable,
         )
 
     def _work(self, next_step: Callable[[], decide.Step]) -> decide.Done:
@@ -359,6 +369,8 @@ class Lab:
                 return None
             if isinstance(step, decide.Propose):
                 self._ask()
+            elif isinstance(step, decide.Ablate):
+                self._leave_out(step.link)
             else:
                 self._execute(step, slot)
         return None
@@ -383,6 +395,17 @@ class Lab:
             self._tell(Noted(topic="refused", text=f"{answer.description}: {exc.args[0]}"))
             if self._refused >= MAX_REFUSED:
                 self._exhausted = Exhausted(reason=f"{MAX_REFUSED} proposals in this night could not be used")
+
+    def _leave_out(self, link: ExperimentId) -> None:
+        """Record the champion without one of its links as an experiment; note why, where that cannot be."""
+        champion = self.history.champion
+        assert champion is not None
+        made = ablation_of(self.history, self.sources, link, on_gpu=self.on_gpu)
+        if isinstance(made, Idea):
+            self.propose(made, self.history.state(champion).experiment)
+        else:
+            self._unbuildable.add(link)
+            self._tell(Noted(topic="ablation", text=made.reason))
 
     def run_once(self, step: decide.Execute) -> RunState:
         """Run a known experiment now and wait for its ending; nothing is judged by it. On Ctrl-C it is ended first.
@@ -464,6 +487,7 @@ class Lab:
         verdict = decide.judge(self.history, self.settings, experiment)
         self._tell(Judged(verdict=verdict))
         if verdict.decision is Decision.KEEP:
+            self._unbuildable.clear()
             promotions.sync(self.history, self.sources)
 
     def _finish(self, done: decide.Done) -> decide.Done:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from nightlab.history import History
 from nightlab.sources import TRAILER, Sources
-from nightlab.types import Verdict
+from nightlab.types import ExperimentId, Verdict
+
+AGAIN = "Nightlab-Again"  # in the message of a commit that brings an earlier champion back: experiment, how many times
 
 
 def sync(history: History, sources: Sources) -> None:
@@ -21,18 +25,26 @@ def sync(history: History, sources: Sources) -> None:
     while True:
         old = git.resolve(ref)
         tip = old or base
-        done = git.trailers(tip, TRAILER)
+        done = {*git.trailers(tip, TRAILER), *git.trailers(tip, AGAIN)}
+        times: Counter[ExperimentId] = Counter([steps[0].champion])
         for verdict in steps:
-            if verdict.experiment not in done:
-                tip = _commit(history, sources, tip, verdict, base)
+            times[verdict.experiment] += 1
+            if _mark(verdict, times[verdict.experiment]) not in done:
+                tip = _commit(history, sources, tip, verdict, times[verdict.experiment], base)
         if tip == old or git.move(ref, tip, old):
             return
 
 
-def _commit(history: History, sources: Sources, tip: str, verdict: Verdict, base: str) -> str:
+def _mark(verdict: Verdict, times: int) -> str:
+    """What names the commit of a promotion among all of the branch."""
+    return verdict.experiment if times == 1 else f"{verdict.experiment} {times}"
+
+
+def _commit(history: History, sources: Sources, tip: str, verdict: Verdict, times: int, base: str) -> str:
     """A commit on `tip` with the experiment's source; merges `base` where the branch has not followed it yet."""
     git, experiment = sources.git, history.state(verdict.experiment).experiment
-    message = f"{experiment.description}\n\n{verdict.because}\n\n{TRAILER}: {experiment.id}\n"
+    back, trailer = ("", TRAILER) if times == 1 else ("Back to: ", AGAIN)
+    message = f"{back}{experiment.description}\n\n{verdict.because}\n\n{trailer}: {_mark(verdict, times)}\n"
     if not git.is_ancestor(base, tip):
         return git.commit(git.tree_of(experiment.commit), tip, message, merged=base)
     files = sources.at(experiment.commit)

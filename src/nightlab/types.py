@@ -67,6 +67,7 @@ class Plan:
     niche: str = ""  # the niche wanted, not the one measured afterwards
     predicted_gain: float | None = None  # in units of the metric, positive is better
     seeds: int = 1  # runs wanted before the first verdict
+    without: ExperimentId | None = None  # of a removal: the link of the champion's chain whose change is left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

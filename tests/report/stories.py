@@ -110,6 +110,7 @@ class Story:
         predicted: float | None = None,
         patch: str = "",
         commit: str = "",
+        without: ExperimentId | None = None,
     ) -> ExperimentId:
         """Propose something without running it."""
         number = len(self.history.experiments) + 1
@@ -124,7 +125,7 @@ class Story:
             parent=parent,
             description=description,
             patch=patch or f"--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-x = 0\n+x = {number}\n",
-            plan=Plan(emitter=emitter, predicted_gain=predicted),
+            plan=Plan(emitter=emitter, predicted_gain=predicted, without=without),
             hypothesis=hypothesis,
             family=family,
             changes=changes,

@@ -42,6 +42,7 @@ _MODULES = {
     **dict.fromkeys(("import", "export"), "exchange"),
     **dict.fromkeys(("query", "verify"), "care"),
     **dict.fromkeys(("next", "replicate", "compare"), "standing"),
+    "undo": "chain",
     "exec": "execute",
     "quick": "quick",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nightlab.audit import Worth
 from nightlab.memory import FEWEST
 from nightlab.report.findings import SHOWN, Findings
 from nightlab.report.nouns import Champion, LabSummary, Provisional
@@ -52,6 +53,10 @@ def _about_champion(lab: LabSummary) -> Iterator[str]:
         yield f"Read what is better now with `nightlab diff`, and take it with `git merge {lab.branch}`."
         if not _is_confirmed(champion) and lab.night.state == "ended":
             yield "The gain is not confirmed on fresh seeds: run a few more ideas, the night's end measures it again."
+    for link in lab.chain[-1:]:
+        if link.worth == Worth.DOUBTFUL:
+            what = f"#{link.number} no longer looks better than what it replaced"
+            yield f"{what}: `nightlab undo {link.number}` takes it back."
     if lab.provisional is not None:
         yield _prove(lab.provisional)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from nightlab.audit import Discovery, strict_test
 from nightlab.config import Settings
 from nightlab.decide import describe_failure
 from nightlab.errors import NotFoundError
@@ -87,6 +88,7 @@ class Dossier:
     asked_for: str | None  # the run that was asked for, if it was one
     runs: tuple[RunSheet, ...]
     verdicts: tuple[VerdictSheet, ...]
+    strict: Discovery | None  # what the strict test says of it; None: no runs were compared, or it is no idea
     patch: str
 
 
@@ -120,6 +122,7 @@ def dossier(history: History, settings: Settings, state: ExperimentState, asked:
         asked_for=asked.run.id if asked else None,
         runs=tuple(_run(settings, run) for run in state.runs),
         verdicts=tuple(_verdict(history, verdict) for verdict in state.verdicts),
+        strict=strict_test(history, settings).get(e.id),
         patch=e.patch,
     )
 

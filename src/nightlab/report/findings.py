@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nightlab import decide
+from nightlab import ablation, decide
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import race
@@ -14,7 +14,7 @@ from nightlab.ledger.records import Told
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import LabSummary
 from nightlab.report.summary import outcome_of, status_of, summarise
-from nightlab.types import Crashed, Decision, Lost, Purpose, StoppedEarly, TimedOut, Voided
+from nightlab.types import Crashed, Decision, ExperimentId, Lost, Purpose, StoppedEarly, TimedOut, Voided
 
 SHOWN = 5  # entries of a list that somebody skims
 
@@ -92,7 +92,12 @@ def find(
         summary = replace(summary, branch=branch)
     start = now - 3600 * since_hours
     recent = [s for s in history.experiments.values() if (last_moment(s) or 0.0) >= start]
-    ideas = [s for s in recent if status_of(history, s) not in ("baseline", "recorded")]
+    ideas = [
+        s
+        for s in recent
+        if status_of(history, s) not in ("baseline", "recorded") and not ablation.is_removal(s.experiment)
+    ]
+    taken_back = _taken_back(history)
     ended = [r for r in history.runs.values() if r.ended_at is not None and r.run.purpose is not Purpose.VERIFY]
     fresh = [r for r in ended if (r.ended_at or 0.0) >= start]
     return Findings(
@@ -100,7 +105,7 @@ def find(
         since_hours=since_hours,
         tried=len(ideas),
         last_activity=max((r.ended_at for r in ended if r.ended_at is not None), default=None),
-        kept=tuple(_finding(history, s) for s in ideas if s.verdict and s.verdict.decision is Decision.KEEP),
+        kept=tuple(_finding(history, s) for s in ideas if _is_kept(s) and s.experiment.id not in taken_back),
         open=_open(history, settings, ideas),
         worse=_worse(history, ideas),
         failures=_failures(history, [r for r in fresh if r.is_believed]),
@@ -113,8 +118,22 @@ def last_moment(state: ExperimentState) -> float | None:
     return max((r.ended_at for r in state.runs if r.ended_at is not None), default=None)
 
 
+def _is_kept(state: ExperimentState) -> bool:
+    return state.verdict is not None and state.verdict.decision is Decision.KEEP
+
+
+def _taken_back(history: History) -> set[ExperimentId]:
+    """Champions of the latest night's line that somebody has taken back by hand."""
+    if history.night is None:
+        return set()
+    baseline = history.night.began.baseline
+    stands = {baseline, *(link.experiment for link in history.links(baseline))}
+    return {step.experiment for step in history.steps(baseline)} - stands
+
+
 def _finding(history: History, state: ExperimentState, needed: int | None = None) -> Finding:
-    verdict = state.verdict
+    # What the race said when it was kept: one that came back by hand has a later verdict, without numbers.
+    verdict = next((v for v in state.verdicts if v.decision is Decision.KEEP), state.verdict)
     assert verdict is not None
     return Finding(
         experiment=state.experiment.id,

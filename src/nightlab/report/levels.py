@@ -112,7 +112,8 @@ class Levels:
             logged = [r.value for r in state.finished(Purpose.LOG) if r.value is not None]
             level: Level = (sum(logged) / len(logged), None, None) if logged else (None, None, None)
             return self._arm(state, len(logged), Standing.PROVISIONAL, level)
-        promoted = self.baseline == name or any(v.decision is Decision.KEEP for v in state.verdicts)
+        raced = (v.decision is Decision.KEEP and v.probability is not None for v in state.verdicts)
+        promoted = self.baseline == name or any(raced)  # what a person made the champion has won no race
         proven = promoted and len(values) >= FEWEST
         return self._arm(state, len(values), Standing.PROVEN if proven else Standing.PROVISIONAL, self.level(name))
 

@@ -14,6 +14,7 @@ from nightlab.ledger.mirrors import Mirrors
 from nightlab.ledger.records import Records
 from nightlab.report.advice import advise
 from nightlab.report.boards import Boards
+from nightlab.report.chain import chain_lines, noise_in_words
 from nightlab.report.early import in_words
 from nightlab.report.findings import SHOWN, Finding, Findings, find
 from nightlab.report.levels import Levels
@@ -131,6 +132,7 @@ def render(
         ("Headline", boards.headline(levels)),
         ("In Short", _in_short(found, now, chart)),
         ("Kept", _parted(_kept(found), others.kept())),
+        ("The Chain", chain_lines(found.summary)),
         ("Not Proven Yet", [*_open(found), *others.near(boards.champion)]),
         ("What Was Tried", others.tried()),
         ("What Did Not Help", _worse(found)),
@@ -241,11 +243,7 @@ def _facts(found: Findings, now: float) -> list[str]:
             f"One run varies by ±{number(lab.noise.sd, digits)} (one standard deviation, from "
             f"{count(lab.noise.runs, 'repeated run')}): smaller differences mean nothing alone."
         )
-    if lab.promotions:
-        share = lab.expected_false_keeps
-        kept = len(lab.promotions)
-        facts.append(f"Of {count(kept, 'promotion')} about {share:.2g} can be expected to be luck.")
-    return facts
+    return [*facts, *noise_in_words(lab)]
 
 
 def _level_of(value: float | None) -> str:

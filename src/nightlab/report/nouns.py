@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nightlab.audit import Discovery, Keeps
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
@@ -130,6 +132,19 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChainLink(Promotion):
+    """The same step as it is known now."""
+
+    now: Gain | None  # over the champion before it, from all runs that chose; None: not known
+    worth: str  # kept, earns its place, dead weight, no longer likely better, removal, by hand
+    without_gain: float | None  # of the champion without this step over the champion; negative: it is worth having
+    without_low: float | None  # 95 % interval
+    without_high: float | None
+    removed_by: int | None  # number of the step that took it out again
+    discovery: Discovery | None  # what the strict test says of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRun:
     """A run without an ending so far."""
 
@@ -204,8 +219,11 @@ class LabSummary:
     noise: NoiseOfRuns | None
     night: Night | None
     branch: str
-    promotions: tuple[Promotion, ...]  # of the latest night's line, oldest first
-    expected_false_keeps: float
+    promotions: tuple[Promotion, ...]  # of the latest night's line, oldest first, without those taken back by hand
+    chain: tuple[ChainLink, ...]  # the same, looked at again
+    expected_false_keeps: float  # among `keeps`
+    keeps: Keeps  # of all nights
+    keeps_tonight: Keeps  # of the latest night's ideas
     cost: Cost
     active: tuple[ActiveRun, ...]  # what runs now
     early: EarlyStops = EarlyStops()

@@ -78,7 +78,7 @@ def _lines(history: History, settings: Settings) -> tuple[tuple[tuple[Step, ...]
     for baseline in dict.fromkeys(night.began.baseline for night in history.nights):
         levels = Levels(history, settings, baseline)
         steps = []
-        for name in (baseline, *(v.experiment for v in history.steps(baseline))):
+        for name in (baseline, *(v.experiment for v in history.links(baseline))):
             mean, low, high = levels.level(name)
             if mean is not None:
                 state = history.state(name)

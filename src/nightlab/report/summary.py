@@ -6,14 +6,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nightlab import decide
+from nightlab import ablation, audit, decide
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.ledger import RunRow
 from nightlab.ledger.records import CRASH, DISCARD, KEEP, Told
 from nightlab.report.early import early_stops
 from nightlab.report.levels import Levels
-from nightlab.report.nouns import ActiveRun, Cost, IdeaCounts, LabSummary, Metric, Night, Promotion, RunCounts, RunLine
+from nightlab.report.nouns import (
+    ActiveRun,
+    ChainLink,
+    Cost,
+    Gain,
+    IdeaCounts,
+    LabSummary,
+    Metric,
+    Night,
+    Promotion,
+    RunCounts,
+    RunLine,
+)
 from nightlab.report.words import iso
 from nightlab.types import Decision, Verdict
 
@@ -34,7 +46,8 @@ def summarise(
     """
     told = told or Told()
     levels = levels or Levels(history, settings, told=told)
-    steps = history.steps(history.night.began.baseline) if history.night else []
+    steps = history.links(history.night.began.baseline) if history.night else []
+    keeps = audit.keeps(history)
     champion = levels.champion(steps)
     promotions = tuple(_promotion(history, verdict) for verdict in steps)
     return LabSummary(
@@ -50,7 +63,10 @@ def summarise(
         night=_night(history, now),
         branch=settings.branch,
         promotions=promotions,
-        expected_false_keeps=sum((1.0 - p.probability for p in promotions if p.probability is not None), 0.0),
+        chain=tuple(_link(history, link) for link in audit.chain(history, settings)),
+        expected_false_keeps=keeps.expected_false,
+        keeps=keeps,
+        keeps_tonight=audit.keeps(history, history.night.began.night) if history.night else keeps,
         cost=_cost(history),
         active=tuple(_active(history, run, now) for run in history.running.values()),
         early=early_stops(history),
@@ -113,7 +129,8 @@ def status_of(history: History, state: ExperimentState) -> str:
 
 
 def count_ideas(history: History) -> IdeaCounts:
-    found = Counter(status_of(history, state) for state in history.experiments.values())
+    ideas = (state for state in history.experiments.values() if not ablation.is_removal(state.experiment))
+    found = Counter(status_of(history, state) for state in ideas)
     counts = {"kept": Decision.KEEP, "discarded": Decision.DISCARD, "crashed": Decision.CRASH, "undecided": "undecided"}
     by_name = {name: found[status] for name, status in counts.items()}
     return IdeaCounts(tried=sum(by_name.values()), **by_name)
@@ -132,6 +149,24 @@ def _promotion(history: History, verdict: Verdict) -> Promotion:
         probability=verdict.probability,
         runs=verdict.runs_used,
     )
+
+
+def _link(history: History, link: audit.Link) -> ChainLink:
+    step = _promotion(history, link.verdict)
+    now, without = link.now, link.removal
+    return ChainLink(
+        **{name: getattr(step, name) for name in Promotion.__dataclass_fields__},
+        now=None if now is None else Gain(
+            mean=now.gain, low=now.low, high=now.high, probability=now.probability, runs=now.runs,
+            runs_against=now.runs_against,
+        ),
+        worth=link.worth.value,
+        without_gain=without.gain if without else None,
+        without_low=without.low if without else None,
+        without_high=without.high if without else None,
+        removed_by=history.state(link.removed_by).number if link.removed_by is not None else None,
+        discovery=link.discovery,
+    )  # fmt: skip
 
 
 def _night(history: History, now: float) -> Night | None:

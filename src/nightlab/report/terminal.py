@@ -10,9 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nightlab.audit import Discovery
 from nightlab.decide import EXPLORE
 from nightlab.ledger.records import Record
 from nightlab.report import words
+from nightlab.report.chain import noise_in_words, strict_in_words
 from nightlab.report.dossier import Dossier, RunSheet
 from nightlab.report.early import in_words
 from nightlab.report.nouns import Arm, Champion, Gain, LabSummary, Promotion
@@ -61,6 +63,10 @@ def status_screen(lab: LabSummary) -> RenderableType:
         repeated = words.count(lab.noise.runs, "repeated run")
         facts.add_row("noise", f"±{words.number(lab.noise.sd, digits)} from run to run, known from {repeated}")
     _count_rows(facts, lab)
+    for line in noise_in_words(lab):
+        facts.add_row("honesty", line)
+    if lab.chain:
+        facts.add_row("", strict_in_words(lab))
     for run in lab.active:
         gone = run.watched is False
         what = Text.assemble((f"#{run.number} ", "bold"), plain(run.description, 80))
@@ -226,11 +232,22 @@ def show_screen(sheet: Dossier, tail: str) -> RenderableType:
     for verdict in sheet.verdicts:
         line = Text.assemble(_word(verdict.decision), f" against #{verdict.champion_number}: {plain(verdict.because)}")
         parts.append(line)
+    if sheet.strict is not None:
+        parts += [Text(), _strict(sheet.strict)]
     if sheet.patch.strip():
         parts += [Text(), diff_text(sheet.patch, PATCH_LINES)]
     if tail.strip():
         parts += [Text(), Text("the end of the log", "dim"), Padding(Text(block(tail)), (0, 0, 0, 2))]
     return Group(*parts)
+
+
+def _strict(found: Discovery) -> Text:
+    """What the strict test says of one idea."""
+    pairs = words.count(found.pairs, "pair") + " of runs side by side"
+    word = "discovery" if found.passed else "no discovery"
+    style = "green" if found.passed else "dim"
+    value, needed = (f"{number:,.3g}" for number in (found.e_value, found.needed))
+    return Text.assemble((word, style), f" in the strict test: e-value {value} of {needed} needed, from {pairs}")
 
 
 def record_screen(record: Record) -> RenderableType:

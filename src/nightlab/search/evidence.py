@@ -86,6 +86,8 @@ def gather(history: History, base: ExperimentId, running: Collection[ExperimentI
         if experiment.parent == base:
             evidence.tried.add(label(experiment.changes))
         verdict = state.verdict
+        if experiment.plan.without is not None:
+            continue  # a removal asks whether a change was worth keeping: its verdicts weigh no way of changing
         if state.is_running or experiment.id in running:
             evidence.pending |= {key for key, _, _ in keyed(experiment.changes)}
         if verdict is not None and (verdict.decision.is_final or not state.is_running):
@@ -112,7 +114,12 @@ def keyed(changes: Collection[Change]) -> Iterator[tuple[Key, float, Value | Non
 
 def _ages(history: History, base: ExperimentId) -> dict[ExperimentId, int]:
     """The chain of champions that led to the base, with the promotions since each."""
-    before = {verdict.experiment: verdict.champion for verdict in history.promotions}
+    before: dict[ExperimentId, ExperimentId] = {}
+    seen: set[ExperimentId] = set()
+    for verdict in history.promotions:
+        if verdict.experiment not in seen:  # else an earlier champion was made the champion again, which adds nothing
+            before[verdict.experiment] = verdict.champion
+        seen |= {verdict.champion, verdict.experiment}
     ages: dict[ExperimentId, int] = {}
     here: ExperimentId | None = base
     while here is not None and here not in ages:
