@@ -114,6 +114,7 @@ def rows(
         and state.run.experiment in comparable
     ]
     usual = _usual_wall(history.runs.values())
+    drifts = not is_deterministic(line)
     devices: dict[str, int] = {}
     found = []
     for state in chosen:
@@ -125,6 +126,7 @@ def rows(
                 slot=state.started_at / usual,
                 value=sign * state.value,
                 session=devices.setdefault(state.run.environment.device, len(devices)),
+                drifts=drifts,
                 speed=math.log(state.speed) if state.speed else None,
             )
         )

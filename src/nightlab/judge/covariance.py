@@ -37,6 +37,7 @@ class Row:
     slot: float  # when it ran, in units of a usual run's length
     value: float  # a loss, lower is better, in units of the metric
     session: int = 0  # runs of other sessions or devices share no drift
+    drifts: bool = True  # whether the machine's state can move the value; False where a run repeats to the last digit
     speed: float | None = None  # log speed of a fixed probe beside the run; in V standardised (see `standardised`)
 
 

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from types import EllipsisType
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from nightlab.config import JudgeSettings
 from nightlab.errors import MetricError, NotFoundError
 from nightlab.judge.covariance import Grid, Row, Statistics, grid, mean_point, standardised, statistics
 from nightlab.judge.mixture import FloatArray, Mixture
-from nightlab.judge.prior import GENERIC, Prior
+from nightlab.judge.prior import SHIPPED, Prior
 from nightlab.types import ExperimentId
 
 __all__ = ["Noise", "Posterior", "Row", "distinct", "noise", "noise_floor", "posterior", "resolution"]
@@ -91,8 +92,8 @@ def _relevant(rows: Iterable[Row], always: tuple[ExperimentId, ...]) -> list[Row
     return kept[::-1]
 
 
-def _points(rows: Sequence[Row], deterministic: bool) -> Grid:
-    return grid(not deterministic, any(row.speed is not None for row in rows))
+def _points(rows: Sequence[Row]) -> Grid:
+    return grid(any(row.drifts for row in rows) or not rows, any(row.speed is not None for row in rows))
 
 
 # --- sigma ------------------------------------------------------------------------------------------------------
@@ -146,14 +147,10 @@ class Noise:
     dof: float  # degrees of freedom behind it: replicated runs minus their arms, plus what the first guess is worth
 
 
-def noise(rows: Iterable[Row], settings: JudgeSettings, *, deterministic: bool = False) -> Noise | None:
-    """What the lab's replicated runs (and its first guess) say of the noise; None if they say nothing.
-
-    Args:
-        deterministic: a run repeats to the last digit, so that only seeds vary.
-    """
+def noise(rows: Iterable[Row], settings: JudgeSettings) -> Noise | None:
+    """What the lab's replicated runs (and its first guess) say of the noise; None if they say nothing."""
     used = _relevant(rows, ())
-    points = _points(used, deterministic)
+    points = _points(used)
     if used:
         stats = statistics(used, None, None, points)
     else:
@@ -212,16 +209,14 @@ def posterior(
     champion: ExperimentId,
     rows: Iterable[Row],
     settings: JudgeSettings,
-    prior: Prior | None = GENERIC,
-    *,
-    deterministic: bool = False,
+    prior: Prior | EllipsisType | None = ...,
 ) -> Posterior | None:
     """Posterior of the difference between two arms, the noise integrated out.
 
     Args:
         rows: all rows of the lab, oldest first; those that say nothing are passed over.
-        prior: None for a flat one (an estimate that is not shrunk, with Student-like intervals).
-        deterministic: a run repeats to the last digit, so that only seeds vary.
+        prior: what is believed of ideas beforehand, that of the settings unless another is given; None for a flat one
+            (an estimate that is not shrunk, with Student-like intervals).
 
     Returns:
         None if nothing is known of the noise: no arm has two distinct runs and there is no first guess.
@@ -231,13 +226,15 @@ def posterior(
         MetricError: a value is not finite.
         ValueError: both are the same arm.
     """
+    if prior is ...:
+        prior = SHIPPED[settings.prior]
     if challenger == champion:
         raise ValueError(f"{challenger} cannot be compared with itself")
     used = _relevant(rows, (challenger, champion))
     for arm in (challenger, champion):
         if all(row.arm != arm for row in used):
             raise NotFoundError(f"{arm} has no finished run to judge", hint="run it first: `nightlab replicate`")
-    points = _points(used, deterministic)
+    points = _points(used)
     stats = statistics(used, challenger, champion, points)
     dof = stats.contrasts - 1 + _guess_dof(settings)
     if dof <= 0:

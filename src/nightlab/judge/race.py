@@ -20,7 +20,7 @@ from statistics import NormalDist
 from nightlab.config import JudgeSettings
 from nightlab.judge.covariance import variance_of_difference
 from nightlab.judge.model import Posterior, Row, distinct, posterior
-from nightlab.judge.prior import GENERIC, Prior
+from nightlab.judge.prior import SHIPPED, Prior
 from nightlab.types import Decision, ExperimentId, Verdict
 
 MIN_SEEDS = 2
@@ -63,18 +63,16 @@ def judge(
     settings: JudgeSettings,
     steps_taken: int = 0,
     *,
-    prior: Prior = GENERIC,
+    prior: Prior | None = None,
     bar: Bar = FREE,
-    deterministic: bool = False,
 ) -> Verdict:
     """What the runs so far say of the challenger.
 
     Args:
         rows: every row of the lab that may steer (no final runs), oldest first, as losses.
         steps_taken: extra runs that this challenger's race has cost so far, on either side.
-        prior: what is believed of ideas here before they run.
+        prior: what is believed of ideas here before they run; None: what the settings name.
         bar: what the idea must gain; the verdict's probability is that of a gain above it.
-        deterministic: a run repeats to the last digit, so that only seeds vary.
 
     Returns:
         A verdict whose gain and interval are in units of the metric, positive is better. RETEST names the side to
@@ -86,7 +84,8 @@ def judge(
         MetricError: a value is not finite.
     """
     clean = distinct(rows)
-    belief = posterior(challenger, champion, clean, settings, prior, deterministic=deterministic)
+    prior = prior or SHIPPED[settings.prior]
+    belief = posterior(challenger, champion, clean, settings, prior)
     runs = sum(row.arm == challenger for row in clean)
     against = sum(row.arm == champion for row in clean)
     seeds = len({row.seed for row in clean if row.arm == challenger})
@@ -200,9 +199,6 @@ def runs_needed(
     champion: ExperimentId,
     rows: Iterable[Row],
     settings: JudgeSettings,
-    *,
-    prior: Prior = GENERIC,
-    deterministic: bool = False,
 ) -> int | None:
     """How many more runs, on either side, would prove the challenger if the present estimate is right.
 
@@ -212,7 +208,8 @@ def runs_needed(
         None if the estimate is no gain, the noise is unknown, or `MAX_RUNS_AHEAD` runs would not do.
     """
     clean = distinct(rows)
-    belief = posterior(challenger, champion, clean, settings, prior, deterministic=deterministic)
+    prior = SHIPPED[settings.prior]
+    belief = posterior(challenger, champion, clean, settings, prior)
     if belief is None or belief.mean >= 0.0:
         return None
     odds = settings.promote / (1.0 - settings.promote) * (1.0 - prior.helps) / prior.helps
@@ -266,11 +263,14 @@ def compare(
     """
     final = [row for row in distinct(rows) if row.arm in (a, b)]
     others = [replace(row, arm=ExperimentId(f"noise of {row.arm}")) for row in noise_rows]
-    return _comparison(a, b, final, posterior(a, b, [*others, *final], settings, prior=None))
+    return _comparison(a, b, final, posterior(a, b, [*others, *final], settings, None))
 
 
 def standing(
-    champion: ExperimentId, baseline: ExperimentId, rows: Iterable[Row], settings: JudgeSettings
+    champion: ExperimentId,
+    baseline: ExperimentId,
+    rows: Iterable[Row],
+    settings: JudgeSettings,
 ) -> Comparison | None:
     """By how much the champion of the moment is believed better than the baseline, from the runs that chose it.
 
@@ -286,7 +286,8 @@ def standing(
         MetricError: a value is not finite.
     """
     clean = distinct(rows)
-    return _comparison(champion, baseline, clean, posterior(champion, baseline, clean, settings))
+    belief = posterior(champion, baseline, clean, settings)
+    return _comparison(champion, baseline, clean, belief)
 
 
 def _comparison(a: ExperimentId, b: ExperimentId, rows: Sequence[Row], belief: Posterior | None) -> Comparison | None:
