@@ -8,7 +8,8 @@ never evidence in the race, and only the lab's own runs prove it. What is said o
 2. With runs of the lab's own, of it and of the proven champion: what the race reckons from them.
 3. Else, where the noise is known and the champion has runs: the probability is what the judge would say if the author's
    value were one run on a seed that nobody shares. The runs needed are those after which the judge would keep it, if
-   its value is right and new runs scatter around it as runs of this lab do; the author's own run is none of them.
+   its value is right and new runs scatter around it as neighbouring runs of this lab do; the author's own run is none
+   of them.
 4. Else nobody can say. There is no probability, and the runs needed are the fewest that prove anything at all: two
    seeds of its own. Those of the starting point that it is compared with come on top, once per lab.
 
@@ -18,6 +19,7 @@ All of them are forecasts, and no promise.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ from nightlab.types import ExperimentId, Stand, Standing
 
 if TYPE_CHECKING:
     from nightlab.history import History
+    from nightlab.judge.covariance import Grid
     from nightlab.judge.model import Row
 
 _BY_WORD = ExperimentId("its author's word")
@@ -94,63 +97,77 @@ def weighed(history: History, settings: Settings, rows: Sequence[Row], name: Exp
     fewest = Stand(standing=Standing.PROVISIONAL, runs_needed=max(FEWEST - len(seeds), 1))
     if champion is None or champion == name or champion not in known:
         return fewest
-    arm, evidence = name, rows
+    arm, evidence = name, list(rows)
     if arm is None or arm not in known:
         arm = _BY_WORD
-        evidence = [*rows, model.Row(arm=arm, seed=_NO_SEED, slot=len(rows), value=loss)]
+        evidence += _made_up(rows, [(arm, loss)])
     judge = decide.thresholds(history, settings)
     belief = model.posterior(arm, champion, evidence, judge)
     if belief is None:
         return fewest
     if arm == _BY_WORD:
-        needed = _forecast(rows, champion, loss, belief.sigma, judge)
+        needed = _forecast(rows, champion, loss, belief.point, judge)
     else:
         needed = race.runs_needed(arm, champion, rows, judge)
     return Stand(standing=Standing.PROVISIONAL, probability=belief.better, runs_needed=needed)
 
 
 def _forecast(
-    rows: Sequence[Row], champion: ExperimentId, loss: float, sigma: float, judge: JudgeSettings
+    rows: Sequence[Row], champion: ExperimentId, loss: float, point: Grid, judge: JudgeSettings
 ) -> int | None:
     """How many more runs it takes until the judge keeps something whose loss is `loss`; None if `FAR` will not do.
 
     The judge is asked itself, over runs that are made up: around `loss` on one side and around the champion's mean on
-    the other, scattered as much as runs of the lab do, each on a seed of its own. The next one goes to the side that
-    has fewer, as in the race.
+    the other, scattered as much as runs of the lab do that follow each other, each on a seed of its own. Each goes to
+    the side that tells more, as in the race.
     """
     from statistics import fmean
 
-    from nightlab.judge import model
+    from nightlab.judge import model, planning
 
-    theirs = [row.value for row in rows if row.arm == champion]
-    level = fmean(theirs)
-    if loss >= level:
+    level = fmean(row.value for row in rows if row.arm == champion)
+    noise = model.noise(rows, judge)
+    if loss >= level or noise is None:
         return None
-    ours = more = 0
+    beside = noise.sd * math.sqrt(1.0 - noise.drift_share)  # what drifts hardly changes from one run to the next
+    means = {_BY_WORD: loss, champion: level}
+    sides: list[ExperimentId] = []
     for total in range(1, FAR + 1):
-        if ours <= len(theirs) + more:
-            ours += 1
+        if sides.count(_BY_WORD) < FEWEST:
+            sides.append(_BY_WORD)
         else:
-            more += 1
-        if ours < FEWEST:
+            so_far = [*rows, *_made_up(rows, [(arm, 0.0) for arm in sides])]
+            sides.append(planning.more_telling(_BY_WORD, champion, so_far, point))
+        if total < FEWEST:
             continue
-        made = [(_BY_WORD, loss + sigma * step) for step in _scatter(ours)]
-        made += [(champion, level + sigma * step) for step in _scatter(more)]
-        pretended = [
-            model.Row(arm=arm, seed=_NO_SEED - place, slot=len(rows) + place, value=value)
-            for place, (arm, value) in enumerate(made)
-        ]
-        belief = model.posterior(_BY_WORD, champion, [*rows, *pretended], judge)
+        scatter = {arm: iter(_scatter(sides.count(arm))) for arm in means}
+        made = [(arm, means[arm] + beside * next(scatter[arm])) for arm in sides]
+        belief = model.posterior(_BY_WORD, champion, [*rows, *_made_up(rows, made)], judge)
         if belief is not None and belief.better >= judge.promote:
             return total
     return None
 
 
+def _made_up(rows: Sequence[Row], made: Sequence[tuple[ExperimentId, float]]) -> list[Row]:
+    """Rows that follow the newest one on its machine, one a slot, each on a seed that nobody shares."""
+    from dataclasses import replace
+
+    newest = max(rows, key=lambda row: row.slot)
+    return [
+        replace(newest, arm=arm, seed=_NO_SEED - place, slot=newest.slot + 1.0 + place, value=value, speed=None)
+        for place, (arm, value) in enumerate(made)
+    ]
+
+
 def _scatter(count: int) -> list[float]:
-    """`count` numbers that lie as draws of a standard normal do, with mean 0 and, from two on, standard deviation 1."""
+    """`count` numbers that lie as draws of a standard normal do, with mean 0 and, from two on, standard deviation 1.
+
+    High and low in turn, from the outside in: in ascending order they would pass for a machine that drifts.
+    """
     from statistics import NormalDist, stdev
 
     if count < 2:
         return [0.0] * count
     steps = [NormalDist().inv_cdf((place + 0.5) / count) for place in range(count)]
-    return [step / stdev(steps) for step in steps]
+    width = stdev(steps)
+    return [steps[-1 - place // 2 if place % 2 else place // 2] / width for place in range(count)]

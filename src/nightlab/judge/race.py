@@ -20,7 +20,9 @@ from statistics import NormalDist
 from nightlab.config import JudgeSettings
 from nightlab.judge.covariance import variance_of_difference
 from nightlab.judge.model import Posterior, Row, distinct, posterior
+from nightlab.judge.planning import more_telling, pair_design, with_next
 from nightlab.judge.prior import SHIPPED, Prior
+from nightlab.judge.wording import FAR, chance_of_noise
 from nightlab.types import Decision, ExperimentId, Verdict
 
 MIN_SEEDS = 2
@@ -36,8 +38,6 @@ nothing of its noise, and go on so all night. It costs a few runs once per lab, 
 """
 
 LOOKS_BETTER = 0.6  # probability, with both sides equally likely beforehand, from which MIN_DOF protects an idea
-
-MAX_RUNS_AHEAD = 16  # how far `runs_needed` looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,35 +163,15 @@ def _side(
     seeds: int,
     settings: JudgeSettings,
 ) -> ExperimentId:
-    """The side whose next run leaves the smaller variance of the difference; the challenger if both do alike."""
+    """The side to run again."""
     if belief is None or worth is None:
         return champion
     if seeds < MIN_SEEDS and worth >= settings.promote:
         return challenger
-    design = _pair_design(challenger, champion, rows)
-    ours = variance_of_difference(_with_next(design, True), belief.point)
-    theirs = variance_of_difference(_with_next(design, False), belief.point)
-    return champion if theirs < ours * (1.0 - 1e-9) else challenger
+    return more_telling(challenger, champion, rows, belief.point)
 
 
 # --- planning ---------------------------------------------------------------------------------------------------
-
-_Design = tuple[tuple[bool, Row], ...]
-"""Runs of a pair: (whether the challenger's, the run)."""
-
-
-def _pair_design(challenger: ExperimentId, champion: ExperimentId, rows: Sequence[Row]) -> _Design:
-    """The pair's runs, and when the next one would be: after everything that has run."""
-    return tuple((row.arm == challenger, row) for row in rows if row.arm in (challenger, champion))
-
-
-def _with_next(design: _Design, ours: bool) -> _Design:
-    """The design after one more run on one side, now, with the seed that `next_seed` would take."""
-    own = {row.seed for side, row in design if side is ours}
-    unpaired = [row.seed for side, row in design if side is not ours and row.seed not in own]
-    latest = max((row for _, row in design), key=lambda row: (row.session, row.slot))
-    seed = unpaired[0] if unpaired else max(row.seed for _, row in design) + 1
-    return (*design, (ours, replace(latest, seed=seed, slot=latest.slot + 1.0)))
 
 
 def runs_needed(
@@ -205,7 +185,7 @@ def runs_needed(
     The posterior mean and the noise are taken as true; each run goes where it tells more. 0 if it is proven now.
 
     Returns:
-        None if the estimate is no gain, the noise is unknown, or `MAX_RUNS_AHEAD` runs would not do.
+        None if the estimate is no gain, the noise is unknown, or `FAR` runs would not do.
     """
     clean = distinct(rows)
     prior = SHIPPED[settings.prior]
@@ -214,14 +194,14 @@ def runs_needed(
         return None
     odds = settings.promote / (1.0 - settings.promote) * (1.0 - prior.helps) / prior.helps
     needed = NormalDist().inv_cdf(odds / (1.0 + odds))
-    design = _pair_design(challenger, champion, clean)
-    for extra in range(MAX_RUNS_AHEAD + 1):
+    design = pair_design(challenger, champion, clean)
+    for extra in range(FAR + 1):
         ours = len({row.seed for side, row in design if side})
         spread = belief.sigma * math.sqrt(variance_of_difference(design, belief.point))
         proven = belief.better >= settings.promote if extra == 0 else -belief.mean >= needed * spread
         if proven and ours >= MIN_SEEDS:
             return extra
-        options = (_with_next(design, True), _with_next(design, False))
+        options = (with_next(design, True), with_next(design, False))
         design = options[0] if proven else min(options, key=lambda option: variance_of_difference(option, belief.point))
     return None
 
@@ -305,21 +285,9 @@ def _comparison(a: ExperimentId, b: ExperimentId, rows: Sequence[Row], belief: P
 
 # --- words ------------------------------------------------------------------------------------------------------
 
-SHORTEST_ODDS = 10_000  # "1 chance in ..." is not spelled out beyond
-
 
 def _count(runs: int) -> str:
     return "1 run" if runs == 1 else f"{runs} runs"
-
-
-def _chance(better: float) -> str:
-    """The chance of being wrong in words, to two digits."""
-    wrong = 1.0 - better
-    if wrong * SHORTEST_ODDS < 1.0:
-        return f"less than 1 chance in {SHORTEST_ODDS:,} of being noise"
-    odds = 1.0 / wrong
-    step = 10 ** max(math.floor(math.log10(odds)) - 1, 0)
-    return f"about 1 chance in {round(odds / step) * step:,} of being noise"
 
 
 def _decimals(belief: Posterior) -> int:
@@ -362,8 +330,10 @@ def _reason(case: _Case, settings: JudgeSettings) -> str:
     what = "P(better)" if not priced else "P(worth it)"
     if case.decision is Decision.KEEP:
         if case.height < 0.0:
-            return f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {_chance(worth)}"
-        return f"better by {mean} (95 % interval {low} to {high}){priced}, {_chance(worth)}"
+            return (
+                f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {chance_of_noise(worth)}"
+            )
+        return f"better by {mean} (95 % interval {low} to {high}){priced}, {chance_of_noise(worth)}"
     if case.decision is Decision.RETEST:
         if case.seeds < MIN_SEEDS and worth >= settings.promote:
             return f"not proven yet: one seed proves nothing, {who} runs again ({estimate}{priced})"

@@ -64,9 +64,7 @@ def repeats(runs: Sequence[tuple[int, float]]) -> Repeats:
     """
     behaviour = _behaviour(runs)
     follows = behaviour in (Behaviour.CONSTANT, Behaviour.SEEDED)  # its seed alone: no state of the machine moves it
-    rows = distinct(
-        Row(_ONE, seed, place, value, drifts=not follows) for place, (seed, value) in enumerate(runs)
-    )
+    rows = distinct(Row(_ONE, seed, place, value, drifts=not follows) for place, (seed, value) in enumerate(runs))
     values = [value for _, value in runs]
     return Repeats(
         mean=statistics.fmean(row.value for row in rows),
