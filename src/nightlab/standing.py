@@ -19,14 +19,12 @@ All of them are forecasts, and no promise.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from nightlab.config import JudgeSettings, Settings
-from nightlab.judge.wording import FAR
+from nightlab.config import Settings
 from nightlab.ledger import Ledger
 from nightlab.ledger.records import Record
 from nightlab.memory import FEWEST, stand_of_lab
@@ -34,13 +32,9 @@ from nightlab.types import ExperimentId, Stand, Standing
 
 if TYPE_CHECKING:
     from nightlab.history import History
-    from nightlab.judge.covariance import Grid
     from nightlab.judge.model import Row
 
 _BY_WORD = ExperimentId("its author's word")
-_NO_SEED = -1  # of a run whose seed nobody shares
-
-
 _REMEMBERED = "stand "
 
 
@@ -89,8 +83,10 @@ def weighed(history: History, settings: Settings, rows: Sequence[Row], name: Exp
         name: its experiment, if the lab knows it.
         loss: what its author says that it gave, as a loss; used where the lab has not run it.
     """
+    from statistics import fmean
+
     from nightlab import decide
-    from nightlab.judge import model, race
+    from nightlab.judge import model, planning, race
 
     champion, known = history.champion, {row.arm for row in rows}
     seeds = {row.seed for row in rows if row.arm == name}
@@ -100,74 +96,15 @@ def weighed(history: History, settings: Settings, rows: Sequence[Row], name: Exp
     arm, evidence = name, list(rows)
     if arm is None or arm not in known:
         arm = _BY_WORD
-        evidence += _made_up(rows, [(arm, loss)])
+        evidence += planning.made_up(rows, [(arm, loss)])
     judge = decide.thresholds(history, settings)
-    belief = model.posterior(arm, champion, evidence, judge)
+    prior = decide.prior(history, settings, list(rows))
+    belief = model.posterior(arm, champion, evidence, judge, prior)
     if belief is None:
         return fewest
     if arm == _BY_WORD:
-        needed = _forecast(rows, champion, loss, belief.point, judge)
+        gain = fmean(row.value for row in rows if row.arm == champion) - loss
+        needed = planning.runs_until_kept(arm, champion, rows, gain, judge, prior, point=belief.point, fewest=FEWEST)
     else:
-        needed = race.runs_needed(arm, champion, rows, judge)
+        needed = race.runs_needed(arm, champion, rows, judge, prior=prior)
     return Stand(standing=Standing.PROVISIONAL, probability=belief.better, runs_needed=needed)
-
-
-def _forecast(
-    rows: Sequence[Row], champion: ExperimentId, loss: float, point: Grid, judge: JudgeSettings
-) -> int | None:
-    """How many more runs it takes until the judge keeps something whose loss is `loss`; None if `FAR` will not do.
-
-    The judge is asked itself, over runs that are made up: around `loss` on one side and around the champion's mean on
-    the other, scattered as much as runs of the lab do that follow each other, each on a seed of its own. Each goes to
-    the side that tells more, as in the race.
-    """
-    from statistics import fmean
-
-    from nightlab.judge import model, planning
-
-    level = fmean(row.value for row in rows if row.arm == champion)
-    noise = model.noise(rows, judge)
-    if loss >= level or noise is None:
-        return None
-    beside = noise.sd * math.sqrt(1.0 - noise.drift_share)  # what drifts hardly changes from one run to the next
-    means = {_BY_WORD: loss, champion: level}
-    sides: list[ExperimentId] = []
-    for total in range(1, FAR + 1):
-        if sides.count(_BY_WORD) < FEWEST:
-            sides.append(_BY_WORD)
-        else:
-            so_far = [*rows, *_made_up(rows, [(arm, 0.0) for arm in sides])]
-            sides.append(planning.more_telling(_BY_WORD, champion, so_far, point))
-        if total < FEWEST:
-            continue
-        scatter = {arm: iter(_scatter(sides.count(arm))) for arm in means}
-        made = [(arm, means[arm] + beside * next(scatter[arm])) for arm in sides]
-        belief = model.posterior(_BY_WORD, champion, [*rows, *_made_up(rows, made)], judge)
-        if belief is not None and belief.better >= judge.promote:
-            return total
-    return None
-
-
-def _made_up(rows: Sequence[Row], made: Sequence[tuple[ExperimentId, float]]) -> list[Row]:
-    """Rows that follow the newest one on its machine, one a slot, each on a seed that nobody shares."""
-    from dataclasses import replace
-
-    newest = max(rows, key=lambda row: row.slot)
-    return [
-        replace(newest, arm=arm, seed=_NO_SEED - place, slot=newest.slot + 1.0 + place, value=value, speed=None)
-        for place, (arm, value) in enumerate(made)
-    ]
-
-
-def _scatter(count: int) -> list[float]:
-    """`count` numbers that lie as draws of a standard normal do, with mean 0 and, from two on, standard deviation 1.
-
-    High and low in turn, from the outside in: in ascending order they would pass for a machine that drifts.
-    """
-    from statistics import NormalDist, stdev
-
-    if count < 2:
-        return [0.0] * count
-    steps = [NormalDist().inv_cdf((place + 0.5) / count) for place in range(count)]
-    width = stdev(steps)
-    return [steps[-1 - place // 2 if place % 2 else place // 2] / width for place in range(count)]

@@ -15,14 +15,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
+
+import numpy as np
 
 from nightlab.config import JudgeSettings
-from nightlab.judge.covariance import variance_of_difference
 from nightlab.judge.model import Posterior, Row, distinct, posterior
-from nightlab.judge.planning import more_telling, pair_design, with_next
+from nightlab.judge.planning import more_telling, runs_until_kept
 from nightlab.judge.prior import SHIPPED, Prior
-from nightlab.judge.wording import FAR, chance_of_noise
+from nightlab.judge.wording import chance_of_noise
 from nightlab.types import Decision, ExperimentId, Verdict
 
 MIN_SEEDS = 2
@@ -179,31 +179,29 @@ def runs_needed(
     champion: ExperimentId,
     rows: Iterable[Row],
     settings: JudgeSettings,
+    *,
+    prior: Prior | None = None,
 ) -> int | None:
-    """How many more runs, on either side, would prove the challenger if the present estimate is right.
+    """How many more runs, on either side, would prove the challenger if it is as good as believed. 0 if it is proven.
 
-    The posterior mean and the noise are taken as true; each run goes where it tells more. 0 if it is proven now.
+    Its gain is taken to be the posterior median of those above zero: whether it is better at all is what the runs are
+    for, so the doubt of that makes them no more.
+
+    Args:
+        prior: as for `judge`.
 
     Returns:
-        None if the estimate is no gain, the noise is unknown, or `FAR` runs would not do.
+        None if the judge would drop it, the noise is unknown, or `FAR` runs would not do.
     """
     clean = distinct(rows)
-    prior = SHIPPED[settings.prior]
+    prior = prior or SHIPPED[settings.prior]
     belief = posterior(challenger, champion, clean, settings, prior)
-    if belief is None or belief.mean >= 0.0:
+    if belief is None or belief.better <= settings.discard:
         return None
-    odds = settings.promote / (1.0 - settings.promote) * (1.0 - prior.helps) / prior.helps
-    needed = NormalDist().inv_cdf(odds / (1.0 + odds))
-    design = pair_design(challenger, champion, clean)
-    for extra in range(FAR + 1):
-        ours = len({row.seed for side, row in design if side})
-        spread = belief.sigma * math.sqrt(variance_of_difference(design, belief.point))
-        proven = belief.better >= settings.promote if extra == 0 else -belief.mean >= needed * spread
-        if proven and ours >= MIN_SEEDS:
-            return extra
-        options = (with_next(design, True), with_next(design, False))
-        design = options[0] if proven else min(options, key=lambda option: variance_of_difference(option, belief.point))
-    return None
+    if belief.better >= settings.promote and len({row.seed for row in clean if row.arm == challenger}) >= MIN_SEEDS:
+        return 0
+    gain = -float(belief.mixture.quantiles(np.array([0.5 * belief.better]))[0])
+    return runs_until_kept(challenger, champion, clean, gain, settings, prior, point=belief.point, fewest=MIN_SEEDS)
 
 
 # --- the headline -----------------------------------------------------------------------------------------------
