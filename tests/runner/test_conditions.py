@@ -16,7 +16,7 @@ from nightlab.git import Git
 from nightlab.ledger import Ledger
 from nightlab.runner.conditions import RULES, Seen, conclude, depends_on_speed, gpu_key
 from nightlab.runner.local import LocalBackend, launch
-from nightlab.runner.order import Look, Order, RunFiles, read_ended, read_order, write_order
+from nightlab.runner.order import Inspection, Order, RunFiles, read_ended, read_order, write_order
 from nightlab.types import (
     Conditions,
     Crashed,
@@ -41,8 +41,8 @@ FINISHED = Finished(metrics=Metrics(primary=1.0))
 OUT_OF_MEMORY = Crashed(summary="CUDA out of memory", exit_code=1, signature="out of memory")
 
 
-def looked(order: Order, **look: object) -> Order:
-    return replace(order, look=Look(**look))  # type: ignore[arg-type]
+def inspected(order: Order, **inspection: object) -> Order:
+    return replace(order, inspection=Inspection(**inspection))  # type: ignore[arg-type]
 
 
 def on_gpu(order: Order, device: str = "cuda:1") -> Order:
@@ -76,7 +76,7 @@ def program(tmp_path: Path, source: str) -> tuple[str, ...]:
 def test_a_cpu_run_has_a_speed_before_and_after(tmp_path: Path) -> None:
     """By the built-in probe, and recorded with the ending; who does not ask for it is not looked at."""
     order = order_for(tmp_path, "echo", "val_bpb: 1.0")
-    found = conditions_of(looked(order))
+    found = conditions_of(inspected(order))
     assert found.before.speed is not None
     assert found.after.speed is not None
     assert (found.timed, found.trouble) == (None, "")
@@ -86,8 +86,8 @@ def test_a_cpu_run_has_a_speed_before_and_after(tmp_path: Path) -> None:
 
 def test_the_order_carries_what_is_looked_at(tmp_path: Path) -> None:
     """Written and read back."""
-    order = looked(order_for(tmp_path, "true"), probe=("a", "b"), probe_limit_s=3.0, timed=False, neighbours=2)
-    assert read_order(write_order(order)).look == order.look
+    order = inspected(order_for(tmp_path, "true"), probe=("a", "b"), probe_limit_s=3.0, timed=False, neighbours=2)
+    assert read_order(write_order(order)).inspection == order.inspection
 
 
 @pytest.mark.parametrize(("slots", "neighbours"), [(1, 0), (3, 2)])
@@ -109,8 +109,10 @@ def test_a_labs_settings_reach_its_runs(
         ledger.append(Proposed(experiment=experiment("a")), Started(run=run))
     wait_until(LocalBackend(settings, Git(repo.root)).start(run, repo.git("rev-parse", "HEAD")).poll)
     files = RunFiles(settings.runs / run.id)
-    look = read_order(files.order).look
-    assert look == Look(probe=("python", "prepare.py"), probe_limit_s=30.0, timed=True, neighbours=neighbours)
+    inspection = read_order(files.order).inspection
+    assert inspection == Inspection(
+        probe=("python", "prepare.py"), probe_limit_s=30.0, timed=True, neighbours=neighbours
+    )
     with Ledger.read(settings.database) as ledger:
         state = ledger.history().runs[run.id]
     assert state.speed == 12.0
@@ -119,7 +121,7 @@ def test_a_labs_settings_reach_its_runs(
 def test_the_labs_own_probe_goes_before_the_built_in_one(tmp_path: Path) -> None:
     """In the run's directory and environment, before the command and after it; its last line is the number."""
     source = "import os\nprint('warming up')\nprint(len(os.listdir()) + 40 * (os.environ['NIGHTLAB_RUN_ID'] != ''))\n"
-    order = looked(script(tmp_path, "open('left', 'w')\nprint('val_bpb: 1.0')"), probe=program(tmp_path, source))
+    order = inspected(script(tmp_path, "open('left', 'w')\nprint('val_bpb: 1.0')"), probe=program(tmp_path, source))
     found = conditions_of(order)
     assert (found.before.speed, found.after.speed) == (41.0, 42.0)
     assert order.files.supervisor_log.read_text() == ""
@@ -134,7 +136,7 @@ def test_nothing_of_the_probe_is_the_runs(tmp_path: Path) -> None:
         "open(os.environ['NIGHTLAB_RESULT_PATH'], 'w').write('7.0')\n"
         "print('val_bpb: 9.0'); print(5)\n"
     )
-    ended = ending(looked(order_for(tmp_path, "echo", "val_bpb: 1.0"), probe=program(tmp_path, source)))
+    ended = ending(inspected(order_for(tmp_path, "echo", "val_bpb: 1.0"), probe=program(tmp_path, source)))
     assert isinstance(ended.outcome, Finished)
     assert ended.outcome.metrics.primary == 1.0
     assert ended.usage.cpu_s < 0.4
@@ -156,7 +158,7 @@ def test_nothing_of_the_probe_is_the_runs(tmp_path: Path) -> None:
 )
 def test_a_probe_that_gives_no_number_costs_the_run_nothing(tmp_path: Path, source: str, remark: str) -> None:
     """The run goes on, its speed is not known, and the supervisor says why, once."""
-    order = looked(order_for(tmp_path, "echo", "val_bpb: 1.0"), probe=program(tmp_path, source), probe_limit_s=0.5)
+    order = inspected(order_for(tmp_path, "echo", "val_bpb: 1.0"), probe=program(tmp_path, source), probe_limit_s=0.5)
     ended = ending(order)
     assert isinstance(ended.outcome, Finished)
     assert ended.conditions is not None
@@ -168,7 +170,7 @@ def test_a_probe_that_gives_no_number_costs_the_run_nothing(tmp_path: Path, sour
 
 def test_a_probe_that_does_not_exist_is_named(tmp_path: Path) -> None:
     """The remark says which command."""
-    order = looked(order_for(tmp_path, "echo", "val_bpb: 1.0"), probe=("no-such-probe",))
+    order = inspected(order_for(tmp_path, "echo", "val_bpb: 1.0"), probe=("no-such-probe",))
     assert conditions_of(order).speed is None
     assert "no-such-probe" in order.files.supervisor_log.read_text()
 
@@ -176,7 +178,7 @@ def test_a_probe_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_a_value_that_does_not_depend_on_speed_is_not_probed_by_command(tmp_path: Path) -> None:
     """It would cost time and tell nothing; the built-in probe costs next to nothing."""
     mark = tmp_path / "mark"
-    order = looked(
+    order = inspected(
         order_for(tmp_path, "echo", "val_bpb: 1.0"), probe=program(tmp_path, f"open({str(mark)!r}, 'w')"), timed=False
     )
     assert conditions_of(order).timed is False
@@ -186,7 +188,7 @@ def test_a_value_that_does_not_depend_on_speed_is_not_probed_by_command(tmp_path
 def test_a_stop_does_not_wait_for_the_probe(tmp_path: Path) -> None:
     """Asked for while the probe runs, it ends both, and no second probe is made."""
     source = "import time; print('up', flush=True); time.sleep(60)"
-    order = looked(order_for(tmp_path, "sleep", "60"), probe=program(tmp_path, source))
+    order = inspected(order_for(tmp_path, "sleep", "60"), probe=program(tmp_path, source))
     job = launch(order)
     wait_until(lambda: order.files.probe_log.exists() and order.files.probe_log.read_bytes())
     job.cancel("enough")
@@ -203,7 +205,7 @@ def test_a_gpu_run_on_a_quiet_card(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Clock under the probe's load and right after the run, nobody else there, speed by the lab's probe; believed."""
     smi = Smi.installed(tmp_path, monkeypatch)
     smi.say(gpu=["345, 0, 81559, 0x1", "1980, 100, 81559, 0x4", "1755, 0, 81559, 0x4"])
-    order = looked(on_gpu(order_for(tmp_path, "echo", "val_bpb: 1.0")), probe=program(tmp_path, "print(700)"))
+    order = inspected(on_gpu(order_for(tmp_path, "echo", "val_bpb: 1.0")), probe=program(tmp_path, "print(700)"))
     assert conditions_of(order) == Conditions(
         before=Reading(speed=700.0, clock_mhz=1980.0, busy=0.0),
         after=Reading(speed=700.0, clock_mhz=1755.0, busy=0.0),
@@ -226,13 +228,13 @@ def test_a_gpu_in_trouble_is_told(
 ) -> None:
     """Others before or after the run, or clocks that were held down at its end; without a probe too."""
     Smi.installed(tmp_path, monkeypatch).say(gpu=gpu)
-    assert conditions_of(looked(on_gpu(order_for(tmp_path, "echo", "val_bpb: 1.0")))).trouble == trouble
+    assert conditions_of(inspected(on_gpu(order_for(tmp_path, "echo", "val_bpb: 1.0")))).trouble == trouble
 
 
 def test_a_gpu_of_which_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No nvidia-smi: nothing is known, and the value is believed."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    found = conditions_of(looked(on_gpu(order_for(tmp_path, "echo", "val_bpb: 1.0"))))
+    found = conditions_of(inspected(on_gpu(order_for(tmp_path, "echo", "val_bpb: 1.0"))))
     assert found == Conditions(before=Reading(), after=Reading(), timed=True)
 
 
@@ -319,7 +321,7 @@ def test_whether_speed_matters(
     tmp_path: Path, setting: bool | None, receipt: object, cpu: bool | None, gpu: bool | None
 ) -> None:
     """Settings, then the receipt, then the kind of device."""
-    order = looked(order_for(tmp_path, "true"), timed=setting)
+    order = inspected(order_for(tmp_path, "true"), timed=setting)
     order.run_dir.mkdir()
     if receipt is not None:
         order.files.receipt.write_text(json.dumps(receipt))
@@ -340,9 +342,9 @@ def test_a_busy_cpu_is_told_where_the_value_depends_on_time(tmp_path: Path) -> N
             assert process.stdout is not None
             process.stdout.readline()
         work = "import time\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass\nprint('val_bpb: 1.0')"
-        timed = conditions_of(looked(script(tmp_path, work), timed=True))
+        timed = conditions_of(inspected(script(tmp_path, work), timed=True))
         (tmp_path / "b").mkdir()
-        counted = conditions_of(looked(script(tmp_path / "b", work), timed=False))
+        counted = conditions_of(inspected(script(tmp_path / "b", work), timed=False))
     finally:
         for process in others:
             process.kill()

@@ -65,21 +65,32 @@ def make_lab(directory: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(_benchmark_file(name))
     templates = resources.files("nightlab") / "templates"
+    filled_in = {"{noise}": _first_guess(), "{prior}": _prior_setting(), "{probe}": _probe_setting()}
     for source, name in TEMPLATES.items():
         text = (templates / source).read_text(encoding="utf-8")
-        filled = text.replace("{noise}", _first_guess()).replace("{probe}", _probe_setting())
-        (directory / name).write_text(filled, encoding="utf-8")
+        for name_in_text, setting in filled_in.items():
+            text = text.replace(name_in_text, setting)
+        (directory / name).write_text(text, encoding="utf-8")
     _first_commit(directory)
 
 
 def _first_guess() -> str:
     """Standard deviation of val_bpb over runs of the untouched recipe on this kind of machine.
 
-    GPU: 888 reruns of one configuration on H200 cards (public history of autoresearch-automl). CPU: LOG.md.
+    GPU: 888 reruns of one configuration on H200 cards (public history of autoresearch-automl), and as much on H100.
+    CPU: LOG.md.
     """
     from nightlab.runner.machine import visible_gpus
 
     return "0.0005" if visible_gpus() else "0.008"
+
+
+def _prior_setting() -> str:
+    """On a GPU what agents' ideas did to this very script; how far they reach elsewhere is told in units of noise."""
+    from nightlab.runner.machine import visible_gpus
+
+    told = "how far ideas reach on a GPU, in bits per byte; your own soon outweigh it"
+    return f'prior = "gpu-5min"              # {told}\n' if visible_gpus() else ""
 
 
 def _probe_setting() -> str:

@@ -64,12 +64,12 @@ class Watch(Protocol):
 
 def watch(order: Order, probe: Probe) -> Watch | None:
     """Whoever watches the order's device; None where the order asks for nobody."""
-    if order.look is None:
+    if order.inspection is None:
         return None
-    mine = probe if order.look.probe and order.look.timed is not False else None
+    mine = probe if order.inspection.probe and order.inspection.timed is not False else None
     if is_gpu(order):
         return _GpuWatch(gpu_key(order), mine or (lambda: None))
-    return _CpuWatch(order.look.neighbours, mine or cpu.speed)
+    return _CpuWatch(order.inspection.neighbours, mine or cpu.speed)
 
 
 def is_gpu(order: Order) -> bool:
@@ -150,9 +150,9 @@ def depends_on_speed(order: Order) -> bool | None:
     with a budget in seconds, as upstream's is: to run again what was fine costs a run, to believe what was not costs
     the night. A CPU lab is not, since many count their work, and a shared CPU is the rule rather than the exception.
     """
-    assert order.look is not None
-    if order.look.timed is not None:
-        return order.look.timed
+    assert order.inspection is not None
+    if order.inspection.timed is not None:
+        return order.inspection.timed
     if (timed := _TIMED_KINDS.get(_budget_kind(order))) is not None:
         return timed
     return True if is_gpu(order) else None

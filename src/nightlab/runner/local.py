@@ -16,7 +16,7 @@ from nightlab.errors import BackendError, NightlabError
 from nightlab.git import Git
 from nightlab.runner import lock, machine, workspace
 from nightlab.runner.hashes import hash_files
-from nightlab.runner.order import Look, Order, RunFiles, write_order
+from nightlab.runner.order import Inspection, Order, RunFiles, write_order
 from nightlab.runner.supervisor import request_stop
 from nightlab.runner.tree import RUN_VARIABLE, kill_marked
 from nightlab.types import Bounds, Environment, Run, RunId
@@ -98,14 +98,14 @@ class LocalBackend:
             editable=tuple(hash_files(place, settings.editable)),
             guarded=hash_files(place, (*settings.editable, *settings.protected)),
             workspace=place,
-            look=self._look(),
+            inspection=self._inspection(),
             bounds=bounds,
         )
 
-    def _look(self) -> Look:
+    def _inspection(self) -> Inspection:
         settings = self._settings
         on_cpu = self._places[0].startswith("cpu")
-        return Look(
+        return Inspection(
             probe=settings.probe.argv,
             probe_limit_s=settings.probe.timeout_seconds,
             timed=None if settings.metric.timed == "auto" else settings.metric.timed,

@@ -84,7 +84,7 @@ class RunFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Inspection:
     """How a run's device is looked at, before and after."""
 
     probe: tuple[str, ...] = ()  # the lab's own command that prints the device's speed; (): there is none
@@ -110,7 +110,7 @@ class Order:
     workspace: Path | None = None  # deleted after the run
     bounds: Bounds | None = None  # what the run is held against while it goes on; None: nothing but its limit
     echo: bool = False  # pass the output on and stay in the caller's terminal
-    look: Look | None = None  # None: nobody looks at the device
+    inspection: Inspection | None = None  # None: nobody looks at the device
 
     @property
     def files(self) -> RunFiles:

@@ -96,10 +96,10 @@ def _probe(order: Order, signals: StopSignals, remarks: list[str]) -> float | No
 
     It runs where the run does, within its own limit, and nothing of it is left when it is over.
     """
-    assert order.look is not None
+    assert order.inspection is not None
     log = BoundedLog(order.files.probe_log)
-    launch, connect = _pipes(order, order.look.probe, log, Printed(), echo=False)
-    terms = Terms(limit_s=order.look.probe_limit_s, stop_requested=lambda: stop_reason(order.files))
+    launch, connect = _pipes(order, order.inspection.probe, log, Printed(), echo=False)
+    terms = Terms(limit_s=order.inspection.probe_limit_s, stop_requested=lambda: stop_reason(order.files))
     try:
         finish = tend(launch, connect, signals, terms)
     finally:
@@ -109,7 +109,7 @@ def _probe(order: Order, signals: StopSignals, remarks: list[str]) -> float | No
     words = last_lines(bytes(log.recent))[-1:]
     said = words[0] if words else "nothing"
     if finish.cause is Cause.LIMIT:
-        remarks.append(f"the probe command took longer than {order.look.probe_limit_s:g} s")
+        remarks.append(f"the probe command took longer than {order.inspection.probe_limit_s:g} s")
     elif finish.code != 0:
         remarks.append(f"the probe command failed: {finish.why or said}")
     else:
