@@ -162,7 +162,7 @@ VALUES += ["0.25", "0.65", "0.38", "0.85", "0.12", "0.52", "0.72", "0.28", "0.48
 
 
 def test_it_stops_when_the_noise_is_known() -> None:
-    """Within a factor of two: some nine runs where a value follows its seed, more if not, and not all that there are."""
+    """Within a factor of two: some nine runs where a value follows its seed, more if not, never all of them."""
     follows = measured(VALUES[0], *VALUES, wanted=Wanted())
     free = measured(*VALUES, wanted=Wanted())
     assert 8 <= len(follows.runs) <= 11

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from nightlab.cli.amounts import minutes
 from nightlab.errors import NoRepositoryError, UsageError
 
 DEFAULT_MINUTES = 10.0
@@ -21,7 +22,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--backend", choices=("local",), default="local", help="where it runs (default local)")
     parser.add_argument(
-        "--timeout", type=_minutes, default=DEFAULT_MINUTES, metavar="MINUTES", help="fractions allowed (default 10)"
+        "--timeout", type=minutes, default=DEFAULT_MINUTES, metavar="MINUTES", help="fractions allowed (default 10)"
     )
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command and its arguments")
     parser.set_defaults(handler=cmd_exec)
@@ -46,13 +47,6 @@ def cmd_exec(args: argparse.Namespace) -> int:
     from nightlab.foreground import record_command
 
     return record_command(settings, tuple(words), limit_s=60 * args.timeout)
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 100_000:
-        raise argparse.ArgumentTypeError(f"{text} is no number of minutes")
-    return value
 
 
 _DESCRIPTION = """\

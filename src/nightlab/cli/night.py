@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from nightlab.cli.amounts import count_of, hours
 from nightlab.cli.compose import add_lab_option, open_lab, settings_of
 from nightlab.errors import GitError, LedgerError
 
@@ -27,7 +28,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run = commands.add_parser("run", help="work: propose, run, judge, keep", description=_RUN, formatter_class=_Raw)
     add_lab_option(run)
     run.add_argument("--runs", type=count_of, metavar="N", help="ideas to try in this night")
-    run.add_argument("--hours", type=_hours, metavar="H", help="wall-clock hours after which no new idea is begun")
+    run.add_argument("--hours", type=hours, metavar="H", help="wall-clock hours after which no new idea is begun")
     run.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the search (default 0)")
     run.add_argument(
         "--mode",
@@ -217,20 +218,6 @@ def start_in_background(settings: Settings, *words: str) -> None:
             stderr=log,
             start_new_session=True,
         )
-
-
-def count_of(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
-def _hours(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 10_000:
-        raise argparse.ArgumentTypeError(f"{text} is no number of hours")
-    return value
 
 
 _Raw = argparse.RawDescriptionHelpFormatter

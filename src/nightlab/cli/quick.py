@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightlab.cli.amounts import minutes
 from nightlab.errors import BackendError, MetricError, NightlabError, UsageError
 from nightlab.report import text as safe
 
@@ -54,12 +55,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--runs", type=_runs, metavar="N", help="exactly so many, at least 2")
     parser.add_argument("--metric", metavar="NAME", help="the number to take, where several are printed")
     parser.add_argument(
-        "--minutes", type=_minutes, default=MINUTES, metavar="M",
+        "--minutes", type=minutes, default=MINUTES, metavar="M",
         help="without --runs: stop once the noise is known within a factor of two, or after so long (default 2), "
         "but not before 3 runs",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=_minutes, default=TIMEOUT, metavar="M", help="of one run, fractions allowed (default 10)"
+        "--timeout", type=minutes, default=TIMEOUT, metavar="M", help="of one run, fractions allowed (default 10)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command and its arguments")
@@ -268,11 +269,4 @@ def _runs(text: str) -> int:
     value = int(text)
     if value < 2:
         raise argparse.ArgumentTypeError("two runs are the least that can differ")
-    return value
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 100_000:
-        raise argparse.ArgumentTypeError(f"{text} is no number of minutes")
     return value
