@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nightlab.config import JudgeSettings
 from nightlab.judge.model import Row
-from nightlab.judge.race import compare, is_near_miss, judge, next_seed, runs_needed, standing
+from nightlab.judge.race import Bar, compare, is_near_miss, judge, next_seed, runs_needed, standing
 from nightlab.types import Decision, ExperimentId, Verdict
 
 A, B, C = ExperimentId("champion"), ExperimentId("challenger"), ExperimentId("other")
@@ -229,3 +229,52 @@ def test_standing_is_shrunk_a_little() -> None:
     believed = standing(B, A, rows, GUESS)
     assert believed is not None
     assert 0.04 < believed.gain < 0.05
+
+
+# --- prices -----------------------------------------------------------------------------------------------------
+
+SURE = JudgeSettings(noise=0.01, noise_runs=1000.0)
+DEAR = Bar(sigmas=3.0, why="30 lines more")
+SAVING = Bar(sigmas=-1.0, why="40 lines fewer")
+
+
+def priced(gain: float, bar: Bar, runs: int = 4, steps: int = 3) -> Verdict:
+    """Of a challenger whose runs are better by `gain` standard deviations than the champion's, one by one in turn."""
+    noise = [0.0, 0.01, -0.005, 0.004, 0.002, -0.008, 0.006, -0.003, 0.001, -0.007][:runs]
+    rows = [Row(A, k, 2 * k, 1.0 + n, drifts=False) for k, n in enumerate(noise)]
+    rows += [Row(B, 50 + k, 2 * k + 1, 1.0 + n - 0.01 * gain, drifts=False) for k, n in enumerate(noise)]
+    return judge(B, A, rows, SURE, steps, bar=bar)
+
+
+def test_what_costs_must_gain_more_than_it_costs() -> None:
+    """Thirty lines must gain three standard deviations: seven do, two and a half that would be kept without do not."""
+    assert priced(2.5, Bar(), runs=6).decision is Decision.KEEP
+    assert priced(2.5, DEAR, runs=6).decision is Decision.DISCARD
+    assert priced(7.0, DEAR, runs=6).decision is Decision.KEEP
+
+
+def test_equal_and_cheaper_is_kept() -> None:
+    """An idea that saves and is no worse is kept for what it saves; one that is worse is not; nor one on one seed."""
+    equal = priced(0.0, SAVING, runs=10)
+    assert equal.decision is Decision.KEEP
+    assert equal.because.startswith("no worse and cheaper; it may cost 0.0099 for 40 lines fewer: gain ")
+    assert "of being worse; 10 runs against 10" in equal.because
+    assert priced(0.0, Bar(), runs=10).decision is Decision.DISCARD
+    assert priced(-3.0, SAVING, runs=6).decision is Decision.DISCARD
+    assert priced(0.0, SAVING, runs=1).decision is not Decision.KEEP
+
+
+def test_the_price_stands_in_the_sentence() -> None:
+    """Why it must gain so much, in plain words; without a price no word of one."""
+    kept, dropped = priced(7.0, DEAR, runs=6), priced(2.0, DEAR, runs=6)
+    assert "; it must gain 0.030 for 30 lines more, about 1 chance in" in kept.because.replace("less than", "about")
+    assert dropped.because.startswith("no evidence that it gains enough (gain 0.0")
+    assert "for 30 lines more" in dropped.because
+    assert "must gain" not in priced(2.5, Bar(), runs=6).because
+
+
+def test_a_price_is_in_units_of_the_noise() -> None:
+    """The probability of being worth it is that of a gain above so many standard deviations, or above a plain gain."""
+    by_noise, plain = priced(5.0, DEAR, runs=6), priced(5.0, Bar(gain=0.03, why="being useful"), runs=6)
+    assert by_noise.probability == pytest.approx(plain.probability, abs=0.01)
+    assert by_noise.gain == plain.gain

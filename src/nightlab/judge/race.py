@@ -22,7 +22,7 @@ from nightlab.config import JudgeSettings
 from nightlab.judge.model import Posterior, Row, distinct, posterior
 from nightlab.judge.planning import more_telling, runs_until_kept
 from nightlab.judge.prior import SHIPPED, Prior
-from nightlab.judge.wording import chance_of_noise
+from nightlab.judge.wording import chance, chance_of_noise
 from nightlab.types import Decision, ExperimentId, Verdict
 
 MIN_SEEDS = 2
@@ -328,9 +328,7 @@ def _reason(case: _Case, settings: JudgeSettings) -> str:
     what = "P(better)" if not priced else "P(worth it)"
     if case.decision is Decision.KEEP:
         if case.height < 0.0:
-            return (
-                f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {chance_of_noise(worth)}"
-            )
+            return f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {chance(worth)} of being worse"
         return f"better by {mean} (95 % interval {low} to {high}){priced}, {chance_of_noise(worth)}"
     if case.decision is Decision.RETEST:
         if case.seeds < MIN_SEEDS and worth >= settings.promote:
