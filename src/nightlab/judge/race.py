@@ -327,9 +327,10 @@ def _reason(case: _Case, settings: JudgeSettings) -> str:
     priced = _priced(case, belief)
     what = "P(better)" if not priced else "P(worth it)"
     if case.decision is Decision.KEEP:
+        interval = f"(95 % interval {low} to {high})"
         if case.height < 0.0:
-            return f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {chance(worth)} of being worse"
-        return f"better by {mean} (95 % interval {low} to {high}){priced}, {chance_of_noise(worth)}"
+            return f"no worse and cheaper{priced}: gain {mean} {interval}, {chance(worth)} of being worse"
+        return f"better by {mean} {interval}{priced}, {chance_of_noise(worth)}"
     if case.decision is Decision.RETEST:
         if case.seeds < MIN_SEEDS and worth >= settings.promote:
             return f"not proven yet: one seed proves nothing, {who} runs again ({estimate}{priced})"
