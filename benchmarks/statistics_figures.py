@@ -4,7 +4,7 @@
 
 Draws statistics-reruns.svg, statistics-race.svg and statistics-variance.svg, and prints the races as the page quotes
 them (a test holds the page to it). Everything comes from one night of the simulator's reference world and from the
-judge itself: no number is typed in here. A second or two.
+judge itself; the shares of the H200 reruns alone are published ones. A second or two.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nightlab.judge.mixture import FloatArray, Mixture, normal_density
 from nightlab.sim.night import BASELINE, Answer, Night
 from nightlab.sim.policies import Site
 from nightlab.sim.world import Luck, World, load_world
-from nightlab.types import Exhausted, Experiment, ExperimentId, Run, Verdict
+from nightlab.types import Experiment, ExperimentId, Run, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ class Watched(Site):
     def watch(self, history: History) -> None:
         self._history = history
 
-    def propose(self, base: ExperimentId) -> Experiment | Exhausted:
+    def propose(self, base: ExperimentId) -> Experiment:
         self._take_down()
         return super().propose(base)
 
@@ -135,8 +135,7 @@ def main() -> None:
         sys.stdout.write(f"true gain {race.truth:+.5f}\n" + "\n".join(told(race)) + "\n\n")
     import matplotlib
 
-    look = {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "nightlab"}
-    with matplotlib.rc_context(look):
+    with matplotlib.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "nightlab"}):
         for name, figure in (("reruns", _reruns()), ("race", _race(lucky, real)), ("variance", _variance())):
             path = args.into / f"statistics-{name}.{args.format}"
             figure.savefig(path, dpi=110, metadata={"Date": None} if args.format == "svg" else {})

@@ -43,7 +43,7 @@ def described(hint: object) -> str:
     """A type as the page writes it."""
     if get_origin(hint) in (Union, UnionType):  # TOML has no null, so a file cannot say "none"
         (hint,) = (part for part in get_args(hint) if part is not type(None))
-    plain = {str: "text", int: "number", float: "number", tuple[float, ...]: "list of numbers"}
+    plain: dict[object, str] = {str: "text", int: "number", float: "number", tuple[float, ...]: "list of numbers"}
     return '`"minimize"` or `"maximize"`' if hint is Direction else plain[hint]
 
 
