@@ -194,6 +194,7 @@ def test_runs_of_two_nights_are_never_side_by_side() -> None:
         base = told.night(0.998)
         if between:
             told.dawn()
+            told.now += 8 * 3600
             told.tell(NightBegan(night=NightId("n2"), seed=0, ideas=9, hours=None, baseline=base))
         idea = told.experiment("idea", parent=base)
         told.runs(idea, 0.98)

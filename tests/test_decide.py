@@ -597,8 +597,8 @@ def test_a_night_that_explores_keeps_from_a_lower_probability_on() -> None:
         )
         idea = (
             proposed("b"),
-            *ran("b1", "b", finished(0.9980)),
-            *ran("b2", "b", finished(0.9992), seed=43),
+            *ran("b1", "b", finished(0.9968)),
+            *ran("b2", "b", finished(0.9979), seed=43),
         )
         history = fold(*begun, *base, *idea)
         assert decide.due(history) == [B]

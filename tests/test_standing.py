@@ -114,7 +114,10 @@ def test_the_forecast_holds_if_the_value_is_right() -> None:
     rows, champion = decide.rows(story.own, SETTINGS), story.history.champion
     assert champion is not None
     name = ExperimentId("mine")
-    news = [Row(arm=name, seed=500 + n, slot=50 + n, value=0.9965 + n * 0.0003 - 0.00015) for n in range(needed)]
+    newest = rows[-1].slot
+    news = [
+        Row(arm=name, seed=500 + n, slot=newest + 1 + n, value=0.9965 + n * 0.0003 - 0.00015) for n in range(needed)
+    ]
     assert race.judge(name, champion, [*rows, *news], SETTINGS.judge).decision is Decision.KEEP
     assert race.judge(name, champion, [*rows, *news[:1]], SETTINGS.judge).decision is not Decision.KEEP
 

@@ -131,7 +131,8 @@ def strict_test(history: History, settings: Settings) -> dict[ExperimentId, Disc
     """Every idea of the latest night's line that the race has looked at, with its place among all that were proposed.
 
     An idea has its place from the moment it is proposed, so that no later verdict moves another one's level. Final
-    runs count: what chose nothing is evidence all the same. Runs of different nights are never side by side.
+    runs count: what chose nothing is evidence all the same. Runs of two nights are never side by side, since hours lie
+    between them.
     """
     if history.night is None:
         return {}
@@ -168,5 +169,4 @@ def _by_race(state: ExperimentState) -> Verdict | None:
 
 def _rows(history: History, settings: Settings) -> list[model.Row]:
     """Every finished run of the line, in the order of time."""
-    both = [*decide.rows(history, settings), *decide.rows(history, settings, final=True)]
-    return sorted(both, key=lambda row: row.slot)
+    return sorted(decide.rows(history, settings, final=None), key=lambda row: row.slot)

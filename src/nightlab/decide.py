@@ -94,9 +94,10 @@ def final_seed(night: int, index: int) -> int:
 
 
 def rows(
-    history: History, settings: Settings, *, final: bool = False, baseline: ExperimentId | None = None
+    history: History, settings: Settings, *, final: bool | None = False, baseline: ExperimentId | None = None
 ) -> list[model.Row]:
-    """The judge's evidence, oldest first: finished runs that may steer, or those of the final blocks.
+    """The judge's evidence, oldest first: finished runs that may steer, those of the final blocks (`final`), or both
+    (None).
 
     Only of the line that `baseline` (the latest night's, unless another is named) belongs to: under another one the
     same number may mean another thing.
@@ -105,32 +106,33 @@ def rows(
     sign = settings.metric.direction.sign
     line = history.line if baseline is None else history.line_of(baseline)
     comparable = {state.experiment.id for state in line}
-    chosen = [
-        state
+    usual = _usual_wall(history.runs.values())
+    drifts = not is_deterministic(line)
+    # Numbered over all runs, so that rows of several calls can be put together.
+    devices = list(dict.fromkeys(state.run.environment.device for state in history.runs.values()))
+    return [
+        model.Row(
+            arm=state.run.experiment,
+            seed=state.run.seed,
+            slot=state.started_at / usual,
+            value=sign * state.value,
+            session=devices.index(state.run.environment.device),
+            drifts=drifts,
+            speed=math.log(state.speed) if state.speed else None,
+        )
         for state in history.runs.values()
-        if (state.run.purpose is Purpose.FINAL if final else state.run.purpose.steers)
+        if _is_asked(state.run.purpose, final)
         and state.value is not None
         and state.is_believed
         and state.run.experiment in comparable
     ]
-    usual = _usual_wall(history.runs.values())
-    drifts = not is_deterministic(line)
-    devices: dict[str, int] = {}
-    found = []
-    for state in chosen:
-        assert state.value is not None
-        found.append(
-            model.Row(
-                arm=state.run.experiment,
-                seed=state.run.seed,
-                slot=state.started_at / usual,
-                value=sign * state.value,
-                session=devices.setdefault(state.run.environment.device, len(devices)),
-                drifts=drifts,
-                speed=math.log(state.speed) if state.speed else None,
-            )
-        )
-    return found
+
+
+def _is_asked(purpose: Purpose, final: bool | None) -> bool:
+    """Whether `rows` is asked for runs of this purpose."""
+    if final is None:
+        return purpose.steers or purpose is Purpose.FINAL
+    return purpose is Purpose.FINAL if final else purpose.steers
 
 
 def _usual_wall(runs: Iterable[RunState]) -> float:

@@ -8,7 +8,8 @@ never evidence in the race, and only the lab's own runs prove it. What is said o
 2. With runs of the lab's own, of it and of the proven champion: what the race reckons from them.
 3. Else, where the noise is known and the champion has runs: the probability is what the judge would say if the author's
    value were one run on a seed that nobody shares. The runs needed are those after which the judge would keep it, if
-   its value is right and new runs scatter around it as runs of this lab do; the author's own run is none of them.
+   its value is right and new runs scatter around it as neighbouring runs of this lab do; the author's own run is none
+   of them.
 4. Else nobody can say. There is no probability, and the runs needed are the fewest that prove anything at all: two
    seeds of its own. Those of the starting point that it is compared with come on top, once per lab.
 
@@ -23,8 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nightlab.config import JudgeSettings, Settings
-from nightlab.judge.wording import FAR
+from nightlab.config import Settings
 from nightlab.ledger import Ledger
 from nightlab.ledger.records import Record
 from nightlab.memory import FEWEST, stand_of_lab
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from nightlab.judge.model import Row
 
 _BY_WORD = ExperimentId("its author's word")
-_NO_SEED = -1  # of a run whose seed nobody shares
-
-
 _REMEMBERED = "stand "
 
 
@@ -86,71 +83,28 @@ def weighed(history: History, settings: Settings, rows: Sequence[Row], name: Exp
         name: its experiment, if the lab knows it.
         loss: what its author says that it gave, as a loss; used where the lab has not run it.
     """
+    from statistics import fmean
+
     from nightlab import decide
-    from nightlab.judge import model, race
+    from nightlab.judge import model, planning, race
 
     champion, known = history.champion, {row.arm for row in rows}
     seeds = {row.seed for row in rows if row.arm == name}
     fewest = Stand(standing=Standing.PROVISIONAL, runs_needed=max(FEWEST - len(seeds), 1))
     if champion is None or champion == name or champion not in known:
         return fewest
-    arm, evidence = name, rows
+    arm, evidence = name, list(rows)
     if arm is None or arm not in known:
         arm = _BY_WORD
-        evidence = [*rows, model.Row(arm=arm, seed=_NO_SEED, slot=len(rows), value=loss)]
+        evidence += planning.made_up(rows, [(arm, loss)])
     judge = decide.thresholds(history, settings)
-    belief = model.posterior(arm, champion, evidence, judge)
+    prior = decide.prior(history, settings, list(rows))
+    belief = model.posterior(arm, champion, evidence, judge, prior)
     if belief is None:
         return fewest
     if arm == _BY_WORD:
-        needed = _forecast(rows, champion, loss, belief.sigma, judge)
+        gain = fmean(row.value for row in rows if row.arm == champion) - loss
+        needed = planning.runs_until_kept(arm, champion, rows, gain, judge, prior, point=belief.point, fewest=FEWEST)
     else:
-        needed = race.runs_needed(arm, champion, rows, judge)
+        needed = race.runs_needed(arm, champion, rows, judge, prior=prior)
     return Stand(standing=Standing.PROVISIONAL, probability=belief.better, runs_needed=needed)
-
-
-def _forecast(
-    rows: Sequence[Row], champion: ExperimentId, loss: float, sigma: float, judge: JudgeSettings
-) -> int | None:
-    """How many more runs it takes until the judge keeps something whose loss is `loss`; None if `FAR` will not do.
-
-    The judge is asked itself, over runs that are made up: around `loss` on one side and around the champion's mean on
-    the other, scattered as much as runs of the lab do, each on a seed of its own. The next one goes to the side that
-    has fewer, as in the race.
-    """
-    from statistics import fmean
-
-    from nightlab.judge import model
-
-    theirs = [row.value for row in rows if row.arm == champion]
-    level = fmean(theirs)
-    if loss >= level:
-        return None
-    ours = more = 0
-    for total in range(1, FAR + 1):
-        if ours <= len(theirs) + more:
-            ours += 1
-        else:
-            more += 1
-        if ours < FEWEST:
-            continue
-        made = [(_BY_WORD, loss + sigma * step) for step in _scatter(ours)]
-        made += [(champion, level + sigma * step) for step in _scatter(more)]
-        pretended = [
-            model.Row(arm=arm, seed=_NO_SEED - place, slot=len(rows) + place, value=value)
-            for place, (arm, value) in enumerate(made)
-        ]
-        belief = model.posterior(_BY_WORD, champion, [*rows, *pretended], judge)
-        if belief is not None and belief.better >= judge.promote:
-            return total
-    return None
-
-
-def _scatter(count: int) -> list[float]:
-    """`count` numbers that lie as draws of a standard normal do, with mean 0 and, from two on, standard deviation 1."""
-    from statistics import NormalDist, stdev
-
-    if count < 2:
-        return [0.0] * count
-    steps = [NormalDist().inv_cdf((place + 0.5) / count) for place in range(count)]
-    return [step / stdev(steps) for step in steps]

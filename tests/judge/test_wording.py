@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightlab.judge import race, wording
+from nightlab.judge import wording
 from nightlab.types import Stand, Standing
 
 
@@ -27,8 +27,3 @@ from nightlab.types import Stand, Standing
 def test_a_standing_in_words(stand: Stand, words: str) -> None:
     """What it is, what it lacks, how likely it is noise; below one half no odds are dressed up as a chance."""
     assert wording.stand(stand) == words
-
-
-def test_nobody_says_more_than_the_race() -> None:
-    """The words end where the race stops looking ahead."""
-    assert wording.FAR == race.MAX_RUNS_AHEAD

@@ -32,7 +32,7 @@ def night() -> Story:
     story.idea("wins", 0.98, 0.981)
     story.idea("loses", 1.2)
     story.crash("too large")
-    story.idea("open", 0.9793)
+    story.idea("open", 0.978)
     return story
 
 
@@ -219,7 +219,7 @@ def test_hostile_text_stays_text() -> None:
     story.night(*BASE, description=HOSTILE)
     story.idea(HOSTILE + " kept", 0.98, 0.981)
     story.idea(HOSTILE + " lost", 1.3)
-    story.idea(HOSTILE + " open", 0.9793)
+    story.idea(HOSTILE + " open", 0.978)
     story.crash(HOSTILE, summary=HOSTILE)
     story.log(HOSTILE, Finished(metrics=Metrics(primary=0.5)), "keep")
     story.dawn(HOSTILE)

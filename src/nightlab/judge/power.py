@@ -3,8 +3,9 @@
 All gains here are in standard deviations of one run, so one answer serves every metric. "Shown" is what the race
 calls proven: P(better) of at least `promote` under the judge's prior. Nothing is derived a second time: where that
 threshold lies is found by asking `model.posterior` and `race.judge` themselves, with the noise given as known, and
-two sides whose runs have no seed in common. A lab compares seed by seed, which proves a gain of the told size rather
-more often than told, even where seeds do nothing (the tests hold both).
+two sides whose runs have no seed in common, on a machine that does not drift: with a noise that is given as known,
+a drift that is not would contradict it. A lab compares seed by seed, and runs near each other in time: both prove a
+gain of the told size rather more often than told, even where seeds and machine do nothing (the tests hold all three).
 """
 
 from __future__ import annotations
@@ -135,9 +136,15 @@ def _known(settings: JudgeSettings) -> JudgeSettings:
 
 
 def _rows(ours: int, theirs: int, gain: float) -> list[Row]:
-    """Runs whose means differ by exactly `gain`, no seed in common."""
-    champion = [Row(_THEIRS, seed, seed, 0.0) for seed in range(theirs)]
-    return [*champion, *(Row(_OURS, theirs + k, theirs + k, -gain) for k in range(ours))]
+    """Runs whose means differ by exactly `gain`, no seed in common.
+
+    Values that are equal side by side would pass for those of a machine that drifts slowly, so none may drift.
+    """
+    sides = [_THEIRS] * theirs + [_OURS] * ours
+    return [
+        Row(arm, seed=place, slot=place, value=0.0 if arm == _THEIRS else -gain, drifts=False)
+        for place, arm in enumerate(sides)
+    ]
 
 
 def _smallest(holds: Callable[[float], bool]) -> float:

@@ -15,12 +15,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
+
+import numpy as np
 
 from nightlab.config import JudgeSettings
-from nightlab.judge.covariance import variance_of_difference
 from nightlab.judge.model import Posterior, Row, distinct, posterior
+from nightlab.judge.planning import more_telling, runs_until_kept
 from nightlab.judge.prior import SHIPPED, Prior
+from nightlab.judge.wording import chance_of_noise
 from nightlab.types import Decision, ExperimentId, Verdict
 
 MIN_SEEDS = 2
@@ -36,8 +38,6 @@ nothing of its noise, and go on so all night. It costs a few runs once per lab, 
 """
 
 LOOKS_BETTER = 0.6  # probability, with both sides equally likely beforehand, from which MIN_DOF protects an idea
-
-MAX_RUNS_AHEAD = 16  # how far `runs_needed` looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,35 +163,15 @@ def _side(
     seeds: int,
     settings: JudgeSettings,
 ) -> ExperimentId:
-    """The side whose next run leaves the smaller variance of the difference; the challenger if both do alike."""
+    """The side to run again."""
     if belief is None or worth is None:
         return champion
     if seeds < MIN_SEEDS and worth >= settings.promote:
         return challenger
-    design = _pair_design(challenger, champion, rows)
-    ours = variance_of_difference(_with_next(design, True), belief.point)
-    theirs = variance_of_difference(_with_next(design, False), belief.point)
-    return champion if theirs < ours * (1.0 - 1e-9) else challenger
+    return more_telling(challenger, champion, rows, belief.point)
 
 
 # --- planning ---------------------------------------------------------------------------------------------------
-
-_Design = tuple[tuple[bool, Row], ...]
-"""Runs of a pair: (whether the challenger's, the run)."""
-
-
-def _pair_design(challenger: ExperimentId, champion: ExperimentId, rows: Sequence[Row]) -> _Design:
-    """The pair's runs, and when the next one would be: after everything that has run."""
-    return tuple((row.arm == challenger, row) for row in rows if row.arm in (challenger, champion))
-
-
-def _with_next(design: _Design, ours: bool) -> _Design:
-    """The design after one more run on one side, now, with the seed that `next_seed` would take."""
-    own = {row.seed for side, row in design if side is ours}
-    unpaired = [row.seed for side, row in design if side is not ours and row.seed not in own]
-    latest = max((row for _, row in design), key=lambda row: (row.session, row.slot))
-    seed = unpaired[0] if unpaired else max(row.seed for _, row in design) + 1
-    return (*design, (ours, replace(latest, seed=seed, slot=latest.slot + 1.0)))
 
 
 def runs_needed(
@@ -199,31 +179,29 @@ def runs_needed(
     champion: ExperimentId,
     rows: Iterable[Row],
     settings: JudgeSettings,
+    *,
+    prior: Prior | None = None,
 ) -> int | None:
-    """How many more runs, on either side, would prove the challenger if the present estimate is right.
+    """How many more runs, on either side, would prove the challenger if it is as good as believed. 0 if it is proven.
 
-    The posterior mean and the noise are taken as true; each run goes where it tells more. 0 if it is proven now.
+    Its gain is taken to be the posterior median of those above zero: whether it is better at all is what the runs are
+    for, so the doubt of that makes them no more.
+
+    Args:
+        prior: as for `judge`.
 
     Returns:
-        None if the estimate is no gain, the noise is unknown, or `MAX_RUNS_AHEAD` runs would not do.
+        None if the judge would drop it, the noise is unknown, or `FAR` runs would not do.
     """
     clean = distinct(rows)
-    prior = SHIPPED[settings.prior]
+    prior = prior or SHIPPED[settings.prior]
     belief = posterior(challenger, champion, clean, settings, prior)
-    if belief is None or belief.mean >= 0.0:
+    if belief is None or belief.better <= settings.discard:
         return None
-    odds = settings.promote / (1.0 - settings.promote) * (1.0 - prior.helps) / prior.helps
-    needed = NormalDist().inv_cdf(odds / (1.0 + odds))
-    design = _pair_design(challenger, champion, clean)
-    for extra in range(MAX_RUNS_AHEAD + 1):
-        ours = len({row.seed for side, row in design if side})
-        spread = belief.sigma * math.sqrt(variance_of_difference(design, belief.point))
-        proven = belief.better >= settings.promote if extra == 0 else -belief.mean >= needed * spread
-        if proven and ours >= MIN_SEEDS:
-            return extra
-        options = (_with_next(design, True), _with_next(design, False))
-        design = options[0] if proven else min(options, key=lambda option: variance_of_difference(option, belief.point))
-    return None
+    if belief.better >= settings.promote and len({row.seed for row in clean if row.arm == challenger}) >= MIN_SEEDS:
+        return 0
+    gain = -float(belief.mixture.quantiles(np.array([0.5 * belief.better]))[0])
+    return runs_until_kept(challenger, champion, clean, gain, settings, prior, point=belief.point, fewest=MIN_SEEDS)
 
 
 # --- the headline -----------------------------------------------------------------------------------------------
@@ -305,21 +283,9 @@ def _comparison(a: ExperimentId, b: ExperimentId, rows: Sequence[Row], belief: P
 
 # --- words ------------------------------------------------------------------------------------------------------
 
-SHORTEST_ODDS = 10_000  # "1 chance in ..." is not spelled out beyond
-
 
 def _count(runs: int) -> str:
     return "1 run" if runs == 1 else f"{runs} runs"
-
-
-def _chance(better: float) -> str:
-    """The chance of being wrong in words, to two digits."""
-    wrong = 1.0 - better
-    if wrong * SHORTEST_ODDS < 1.0:
-        return f"less than 1 chance in {SHORTEST_ODDS:,} of being noise"
-    odds = 1.0 / wrong
-    step = 10 ** max(math.floor(math.log10(odds)) - 1, 0)
-    return f"about 1 chance in {round(odds / step) * step:,} of being noise"
 
 
 def _decimals(belief: Posterior) -> int:
@@ -362,8 +328,10 @@ def _reason(case: _Case, settings: JudgeSettings) -> str:
     what = "P(better)" if not priced else "P(worth it)"
     if case.decision is Decision.KEEP:
         if case.height < 0.0:
-            return f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {_chance(worth)}"
-        return f"better by {mean} (95 % interval {low} to {high}){priced}, {_chance(worth)}"
+            return (
+                f"no worse and cheaper{priced}: gain {mean} (95 % interval {low} to {high}), {chance_of_noise(worth)}"
+            )
+        return f"better by {mean} (95 % interval {low} to {high}){priced}, {chance_of_noise(worth)}"
     if case.decision is Decision.RETEST:
         if case.seeds < MIN_SEEDS and worth >= settings.promote:
             return f"not proven yet: one seed proves nothing, {who} runs again ({estimate}{priced})"

@@ -9,11 +9,12 @@ prior once, when it was kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from nightlab.config import JudgeSettings
 from nightlab.judge.model import Posterior, Row, distinct, posterior
+from nightlab.judge.planning import more_telling
 from nightlab.judge.race import MIN_SEEDS
 from nightlab.types import Decision, ExperimentId, Verdict
 
@@ -50,7 +51,7 @@ def judge(
     ours, theirs = (sum(row.arm == arm for row in clean) for arm in (removal, champion))
     seeds = len({row.seed for row in clean if row.arm == removal})
     decision = _decide(belief, seeds, settings, steps_taken)
-    side = (removal if ours <= theirs or seeds < MIN_SEEDS else champion) if decision is Decision.RETEST else None
+    side = _side(removal, champion, clean, belief, seeds) if decision is Decision.RETEST else None
     runs = "1 run" if ours == 1 else f"{ours} runs"
     return Verdict(
         experiment=removal,
@@ -64,6 +65,15 @@ def judge(
         runs_used=ours,
         replicate=side,
     )
+
+
+def _side(
+    removal: ExperimentId, champion: ExperimentId, rows: Sequence[Row], belief: Posterior | None, seeds: int
+) -> ExperimentId:
+    """The side to run again: the removal while it may not win for want of a seed, else the one that tells more."""
+    if belief is None:
+        return champion
+    return removal if seeds < MIN_SEEDS else more_telling(removal, champion, rows, belief.point)
 
 
 def _decide(belief: Posterior | None, seeds: int, settings: JudgeSettings, steps_taken: int) -> Decision:

@@ -15,7 +15,8 @@ KNOWN_WITHIN = 2.0
 """Factor between the estimate of the noise and the upper end of its interval from which more runs tell little.
 
 With half the true noise the race makes 8 % false promotions instead of 1 %, with one and a half times it loses an
-eighth of its gain (statistics.md, section 3): a factor of two is where an error begins to matter. Nine runs do.
+eighth of its gain (statistics.md, section 3): a factor of two is where an error begins to matter. Nine runs do where
+the value follows its seed, some twenty where the machine may drift: neighbours tell less of what an hour changes.
 """
 
 DRIFT_P = 0.01  # below which a trend over the order of the runs is told; it is looked for once
@@ -61,14 +62,15 @@ def repeats(runs: Sequence[tuple[int, float]]) -> Repeats:
     Raises:
         MetricError: a value is not finite.
     """
-    rows = distinct(Row(_ONE, seed, place, value) for place, (seed, value) in enumerate(runs))
     behaviour = _behaviour(runs)
+    follows = behaviour in (Behaviour.CONSTANT, Behaviour.SEEDED)  # its seed alone: no state of the machine moves it
+    rows = distinct(Row(_ONE, seed, place, value, drifts=not follows) for place, (seed, value) in enumerate(runs))
     values = [value for _, value in runs]
     return Repeats(
         mean=statistics.fmean(row.value for row in rows),
         behaviour=behaviour,
         noise=None if behaviour is Behaviour.CONSTANT else noise(rows, JudgeSettings()),
-        drift=_drift(values) if behaviour in (Behaviour.FREE, Behaviour.UNKNOWN) else None,
+        drift=None if follows else _drift(values),
     )
 
 

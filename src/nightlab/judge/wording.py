@@ -7,7 +7,7 @@ import math
 from nightlab.types import Stand, Standing
 
 SURE = 10_000  # odds beyond which "1 chance in ..." is not spelled out
-FAR = 16  # runs beyond which nobody says how many would prove a thing; as far as the race looks ahead
+FAR = 16  # runs beyond which nobody says how many would prove a thing; `race.runs_needed` looks no farther
 
 
 def chance(probability: float) -> str:

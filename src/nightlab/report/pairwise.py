@@ -13,7 +13,6 @@ from nightlab.config import Settings
 from nightlab.errors import NotFoundError, UsageError
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import race
-from nightlab.judge.model import Row
 from nightlab.report import words
 from nightlab.types import Purpose
 
@@ -119,15 +118,9 @@ def _counted(state: ExperimentState) -> list[RunState]:
 
 
 def _belief(history: History, settings: Settings, a: ExperimentState, b: ExperimentState) -> race.Comparison | None:
-    sign = settings.metric.direction.sign
     assert a.root is not None
     pair = {a.experiment.id, b.experiment.id}
-    runs = sorted((r for state in (a, b) for r in _counted(state)), key=lambda r: r.seq)
-    evidence = [
-        Row(arm=r.run.experiment, seed=r.run.seed, slot=place, value=sign * r.value)
-        for place, r in enumerate(runs)
-        if r.value is not None
-    ]
+    evidence = [row for row in decide.rows(history, settings, final=None, baseline=a.root) if row.arm in pair]
     others = [row for row in decide.rows(history, settings, baseline=a.root) if row.arm not in pair]
     return race.compare(a.experiment.id, b.experiment.id, evidence, settings.judge, noise_rows=others)
 
