@@ -35,7 +35,6 @@ from nightlab.types import (
 )
 
 SLOT_S = 300.0  # of the virtual clock; nothing depends on it
-ENVIRONMENT = Environment(device="sim:0", machine="simulated", python="", platform="")
 BASELINE = ExperimentId("baseline")
 
 
@@ -51,6 +50,11 @@ class Answer:
 
 class Site(Protocol):
     """Where a simulated night happens: what ideas there are, and what runs give."""
+
+    @property
+    def device(self) -> str:
+        """Where the next run happens."""
+        ...
 
     def propose(self, base: ExperimentId) -> Experiment | Exhausted:
         """One idea on top of `base`."""
@@ -157,7 +161,7 @@ class Night:
             slot=0,
             limit_s=2 * SLOT_S,
             command=(),
-            environment=ENVIRONMENT,
+            environment=Environment(device=self._site.device, machine="simulated", python="", platform=""),
             night=NightId("n1"),
         )
         bounds = early.bounds(self.history, self._settings, run.experiment, run.seed, run.purpose, self._curves.get)

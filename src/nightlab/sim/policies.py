@@ -152,6 +152,15 @@ def memorylab(world: World, luck: Luck) -> Played:
     )
 
 
+BY_NAME: dict[str, Policy] = {
+    "greedy": greedy,
+    "threshold": threshold,
+    "discovery": discovery,
+    "memorylab": memorylab,
+}
+"""Policies that need no settings, by their names on the command line."""
+
+
 # --- the lab itself ----------------------------------------------------------------------------------------------
 
 
@@ -170,6 +179,10 @@ class Site:
         self._parents: dict[ExperimentId, ExperimentId] = {}
         self._crashing: set[ExperimentId] = set()
         self._turn = 0
+
+    @property
+    def device(self) -> str:
+        return self.luck.device(self._turn)
 
     def propose(self, base: ExperimentId) -> Experiment:
         draw = self.luck.idea(self.ideas)

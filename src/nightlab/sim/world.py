@@ -18,7 +18,7 @@ from nightlab.types import Conditions, Curve, Direction, Reading
 
 SHIPPED = Path(__file__).with_name("worlds")
 SLOPE = 0.058
-"""Loss that one unit of the log of the machine's speed saves, in the world's small units: how far a probe's speed moves.
+"""Loss that one unit of the log of the machine's speed saves, small units of the world: how far a probe moves.
 
 H200 machines: 888 reruns of one configuration, bpb against the log of their steps. A lab is not told of it."""
 
@@ -228,6 +228,10 @@ class Luck:
         error = drift * math.sqrt(1.0 / r2 - 1.0) * self._part("probe", round(at * 1000))
         speed = math.exp(-(self.drift(at) + error) / SLOPE)
         return Conditions(before=Reading(speed=speed), after=Reading(), timed=True)
+
+    def device(self, turn: int) -> str:
+        """Where the `turn`-th run of the night happens."""
+        return "sim:0"
 
     def curve(self, arm: str, seed: int, loss: float) -> Curve:
         """The curve of a run that ends at `loss`, in the world's small units."""
