@@ -61,7 +61,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--json", action="store_true", help="a list of rows for programs")
     add_lab_option(parser)
     parser.add_argument(
-        "--convert", nargs=2, type=Path, metavar=("FROM", "TO"), help="make a replay of reruns that count their steps"
+        "--convert",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="make a replay, the last FILE, of reruns that count their steps",
     )
     parser.set_defaults(handler=cmd_simulate)
 
@@ -84,8 +88,10 @@ def cmd_simulate(args: argparse.Namespace) -> int:
     if args.convert is not None:
         from nightlab.sim.replay import convert
 
-        runs = convert(*args.convert)
-        print(f"Wrote {runs} runs to {args.convert[1]}")
+        *sources, target = args.convert
+        if not sources:
+            raise UsageError("--convert needs what to read and where to write", hint="--convert reruns.tsv replay.tsv")
+        print(f"Wrote {convert(sources, target)} runs to {target}")
         return 0
     names = [name.strip() for name in args.policies.split(",") if name.strip()]
     unknown = [name for name in names if name not in POLICIES]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,27 +60,33 @@ def read_replay(path: Path, slots: float | None = None) -> Replay:
     return Replay(world, metrics, probes, tuple((row.get("session") or "").strip() for row in rows))
 
 
-def convert(source: Path, target: Path) -> int:
+def convert(sources: Sequence[Path], target: Path) -> int:
     """Make a replay of reruns that counted their steps; returns how many runs it holds.
 
-    The configuration (column `config`) that was run most often is taken, of finished runs, with `num_steps` as probe.
+    Of all finished runs those of the configuration (column `config`) that was run most often are taken, with
+    `num_steps` as probe and each file as a session.
 
     Raises:
-        ConfigError: the file cannot be read, or lacks a column.
+        ConfigError: a file cannot be read, or lacks a column.
     """
-    rows = [row for row in _rows(source, "val_bpb", "num_steps") if (row.get("status") or "ok") not in ("crash", "0")]
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.get("config") or ""] = counts.get(row.get("config") or "", 0) + 1
+    found = [
+        (source.stem, row)
+        for source in sources
+        for row in _rows(source, "val_bpb", "num_steps")
+        if row.get("status") != "crash" and (row.get("num_steps") or "").strip()
+    ]
+    counts = Counter(row.get("config") or "" for _, row in found)
     if not counts:
-        raise ConfigError(f"{source} holds no finished run", hint=_HINT)
-    most = max(counts, key=lambda config: counts[config])
-    session = source.stem
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(("metric", "probe", "session"))
-        kept = [row for row in rows if (row.get("config") or "") == most]
-        writer.writerows((row["val_bpb"], row["num_steps"], session) for row in kept)
+        raise ConfigError(f"{sources[0]} holds no finished run", hint=_HINT)
+    most = counts.most_common(1)[0][0]
+    kept = [(row["val_bpb"], row["num_steps"], session) for session, row in found if (row.get("config") or "") == most]
+    try:
+        with target.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+            writer.writerow(("metric", "probe", "session"))
+            writer.writerows(kept)
+    except OSError as exc:
+        raise ConfigError(f"{target} cannot be written: {exc.strerror}", hint="name a file that can") from exc
     return len(kept)
 
 
