@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -24,11 +25,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import msgspec
 
+from benchmarks.rivals import Acceptor, acceptors, python_option
 from nightlab.config import JudgeSettings
-from nightlab.sim.policies import BY_NAME, Played, Policy, nightlab
+from nightlab.sim.night import BASELINE
+from nightlab.sim.policies import BY_NAME, Chain, Played, Policy, nightlab
 from nightlab.sim.replay import Replay, Replayed, read_replay
 from nightlab.sim.tally import Estimate, Row, mean, tally
 from nightlab.sim.world import Luck, World, load_world
+from nightlab.types import ExperimentId
 
 REFERENCE = load_world("reference")
 SIGMA = math.hypot(REFERENCE.noise.drift, REFERENCE.noise.white, REFERENCE.noise.seed)  # of one run
@@ -82,6 +86,47 @@ CELLS = (
     *(("A/A raw", name) for name in ("greedy", "blind")),
     *(("A/A probe", name) for name in ("blind",)),
 )
+
+
+def rival_night(acceptor: Acceptor, world: World, luck: Luck) -> Played:
+    """A night that keeps what a rule of another package keeps. A run that is made again takes a fresh seed."""
+    acceptor.begin()
+    chain, at, turn, tried, again = Chain([0.0], []), 0.0, 0, 0, 0
+    seeds: dict[str, int] = {}
+    champion = BASELINE
+
+    def run(arm: str, truth: float) -> float:
+        nonlocal at, turn
+        seed = seeds[arm] = seeds.get(arm, -1) + 1
+        value = world.start + truth + luck.noise(arm, seed, at, turn)
+        at, turn = at + 1.0, turn + 1
+        return round(value, 6)
+
+    first = run(champion, 0.0)
+    answer, wanted = acceptor.decide("baseline", first), 1
+    while answer == "more_baseline" and at + 1.0 <= world.slots:
+        answer, wanted = acceptor.decide("baseline", run(champion, 0.0)), wanted + 1
+    best = first
+    while at + 1.0 <= world.slots + 1e-9:
+        draw = luck.idea(tried)
+        tried += 1
+        if draw.crashes:
+            at += world.crashes.cost
+            continue
+        arm, truth = ExperimentId(f"idea{tried}"), luck.moved(chain.truths[-1], draw)
+        value = run(arm, truth)
+        answer = acceptor.decide("candidate", value)
+        while answer in ("rerun_candidate", "rerun_champion") and at + 1.0 <= world.slots + 1e-9:
+            again += 1
+            if answer == "rerun_candidate":
+                answer = acceptor.decide("candidate_again", run(arm, truth))
+            else:
+                answer = acceptor.decide("champion_again", run(champion, chain.truths[-1]))
+        if answer == "keep":
+            chain.truths.append(truth)
+            chain.at.append(at)
+            champion, best = arm, min(best, value)
+    return chain.played(world, ideas=tried, reported=first - best, repeats=again + wanted - 1)
 
 
 @dataclass(frozen=True)
@@ -143,6 +188,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--replay", type=Path)
     parser.add_argument("--cells", default="", help="worlds to play, separated by commas; all by default")
+    parser.add_argument("--python", action="append", default=[], type=python_option, metavar="PACKAGE=PATH")
     options = parser.parse_args()
     replay = read_replay(options.replay) if options.replay else None
     wanted = options.cells.split(",") if options.cells else []
@@ -167,6 +213,14 @@ def main() -> None:
                     f"  |  | {1e4 * gain.value:+.1f} ± {1e4 * gain.se:.1f} |  |  |  |  |",
                     flush=True,
                 )
+    with acceptors(dict(options.python)) as (found, skipped):
+        for acceptor in found:
+            nights = [rival_night(acceptor, REFERENCE, Luck(REFERENCE, k, options.seed)) for k in range(options.nights)]
+            base = mean([n.true_gain for n in greedy["reference"]]).value if "reference" in greedy else None
+            print(_cells("reference", tally(acceptor.name, nights), base), flush=True)
+    if options.python:
+        for line in skipped:
+            print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":
