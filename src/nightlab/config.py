@@ -82,6 +82,7 @@ class JudgeSettings:
     noise: float | None = None  # first guess of the standard deviation of one run, in units of the metric
     noise_runs: float = 3.0  # how many runs that guess is worth
     prior: Literal["generic", "gpu-5min"] = "generic"  # what is believed of ideas before they run (judge/prior.py)
+    speed_effect: float = 0.0  # first guess of the loss that a log of the probe's speed saves, units of the metric
     useful_gain: float = 0.0  # smallest gain worth having, units of the metric
     line_price: float = 0.1  # what each line of code must bring, in standard deviations of one run
     memory_price: float = 1.0  # what each tenth more of memory must bring, in the same
@@ -180,6 +181,7 @@ class _Judge(msgspec.Struct, forbid_unknown_fields=True):
     noise: float | None = None
     noise_runs: float = 3.0
     prior: Literal["generic", "gpu-5min"] = "generic"
+    speed_effect: float = 0.0
     useful_gain: float = 0.0
     line_price: float = 0.1
     memory_price: float = 1.0
@@ -300,7 +302,7 @@ def _check(settings: Settings, path: Path) -> None:
     prices = (judge.useful_gain, judge.line_price, judge.memory_price)
     spans = (budget.timeout_minutes, budget.grace_seconds, probe.timeout_seconds)
     shares = (early.first, early.main, early.audit)
-    numbers = (metric.low, metric.high, *spans, judge.noise, judge.noise_runs, *prices, *shares)
+    numbers = (metric.low, metric.high, *spans, judge.noise, judge.noise_runs, judge.speed_effect, *prices, *shares)
     problems = {
         # JSON, in which runs are recorded, has no word for it.
         "a number is infinite or NaN": not all(math.isfinite(n) for n in numbers if n is not None),

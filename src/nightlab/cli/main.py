@@ -45,6 +45,7 @@ _MODULES = {
     "undo": "chain",
     "exec": "execute",
     "quick": "quick",
+    "simulate": "simulate",
 }
 """Command -> the module that has it. A door is a process start, so only the module that is asked for is imported."""
 

@@ -77,9 +77,9 @@ def noise_floor(values: Sequence[float]) -> float:
     return FLOOR_SHARE * (resolution(values) or 1.0)
 
 
-def _relevant(rows: Iterable[Row], always: tuple[ExperimentId, ...]) -> list[Row]:
+def _relevant(rows: Iterable[Row], always: tuple[ExperimentId, ...], effect: float = 0.0) -> list[Row]:
     """Rows of the arms `always` and of the most recent replicated arms, each arm bounded; rows are oldest first."""
-    clean = standardised(distinct(rows))
+    clean = standardised(distinct(rows), effect)
     counts = Counter(row.arm for row in clean)
     recent = dict.fromkeys(row.arm for row in reversed(clean) if counts[row.arm] > 1 and row.arm not in always)
     arms = {*always, *list(recent)[:MAX_NOISE_ARMS]}
@@ -149,7 +149,7 @@ class Noise:
 
 def noise(rows: Iterable[Row], settings: JudgeSettings) -> Noise | None:
     """What the lab's replicated runs (and its first guess) say of the noise; None if they say nothing."""
-    used = _relevant(rows, ())
+    used = _relevant(rows, (), settings.speed_effect)
     points = _points(used)
     if used:
         stats = statistics(used, None, None, points)
@@ -230,7 +230,7 @@ def posterior(
         prior = SHIPPED[settings.prior]
     if challenger == champion:
         raise ValueError(f"{challenger} cannot be compared with itself")
-    used = _relevant(rows, (challenger, champion))
+    used = _relevant(rows, (challenger, champion), settings.speed_effect)
     for arm in (challenger, champion):
         if all(row.arm != arm for row in used):
             raise NotFoundError(f"{arm} has no finished run to judge", hint="run it first: `nightlab replicate`")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from nightlab import decide
+from nightlab import decide, early
 from nightlab.config import Settings
 from nightlab.history import History
 from nightlab.types import (
+    Bounds,
+    Change,
     Conditions,
+    Curve,
+    Decision,
     Ended,
     Environment,
     Event,
@@ -32,7 +35,6 @@ from nightlab.types import (
 )
 
 SLOT_S = 300.0  # of the virtual clock; nothing depends on it
-ENVIRONMENT = Environment(device="sim:0", machine="simulated", python="", platform="")
 BASELINE = ExperimentId("baseline")
 
 
@@ -43,21 +45,38 @@ class Answer:
     outcome: Outcome
     slots: float  # that it took
     conditions: Conditions | None = None
+    curve: Curve | None = None
 
 
 class Site(Protocol):
     """Where a simulated night happens: what ideas there are, and what runs give."""
 
+    @property
+    def device(self) -> str:
+        """Where the next run happens."""
+        ...
+
     def propose(self, base: ExperimentId) -> Experiment | Exhausted:
         """One idea on top of `base`."""
         ...
 
-    def run(self, run: Run, at: float, history: History) -> Answer:
+    def without(self, link: ExperimentId, champion: ExperimentId) -> Experiment | None:
+        """The champion without the change of one of its links; None if that cannot be made."""
+        ...
+
+    def run(self, run: Run, at: float, bounds: Bounds | None) -> Answer:
         """Execute a run that starts at `at` (slots since the night began)."""
         ...
 
 
-def experiment(name: str, parent: ExperimentId | None, emitter: str = "sim") -> Experiment:
+def experiment(
+    name: str,
+    parent: ExperimentId | None,
+    emitter: str = "sim",
+    *,
+    changes: tuple[Change, ...] = (),
+    without: ExperimentId | None = None,
+) -> Experiment:
     """An experiment without a source."""
     return Experiment(
         id=ExperimentId(name),
@@ -67,7 +86,8 @@ def experiment(name: str, parent: ExperimentId | None, emitter: str = "sim") -> 
         parent=parent,
         description=name,
         patch="",
-        plan=Plan(emitter=emitter),
+        plan=Plan(emitter=emitter, without=without),
+        changes=changes,
     )
 
 
@@ -77,6 +97,8 @@ class Night:
     def __init__(self, site: Site, settings: Settings) -> None:
         self.history = History()
         self.at = 0.0  # slots since the night began
+        self._curves: dict[RunId, Curve] = {}
+        self._unbuildable: set[ExperimentId] = set()
         self._site, self._settings = site, settings
 
     def play(self, slots: float, *, ideas: int | None = None) -> History:
@@ -98,8 +120,14 @@ class Night:
         exhausted = False
         while True:
             while due := decide.due(self.history):
-                self._tell(Judged(verdict=decide.judge(self.history, self._settings, due[0])))
-            step = decide.next_step(self.history, self._settings, now=self.at * SLOT_S, exhausted=exhausted)
+                verdict = decide.judge(self.history, self._settings, due[0])
+                self._tell(Judged(verdict=verdict))
+                if verdict.decision is Decision.KEEP:
+                    self._unbuildable.clear()
+            now = self.at * SLOT_S
+            step = decide.next_step(
+                self.history, self._settings, now=now, exhausted=exhausted, unbuildable=self._unbuildable
+            )
             if isinstance(step, decide.Done):
                 return step
             if isinstance(step, decide.Propose):
@@ -109,10 +137,20 @@ class Night:
                     exhausted = True
                 else:
                     self._tell(Proposed(experiment=answer))
+            elif isinstance(step, decide.Ablate):
+                self._leave_out(step.link)
             elif isinstance(step, decide.Execute):
                 self._execute(step)
             else:
                 raise AssertionError("nothing runs, so there is nothing to wait for")
+
+    def _leave_out(self, link: ExperimentId) -> None:
+        assert self.history.champion is not None
+        made = self._site.without(link, self.history.champion)
+        if made is None or made.id in self.history.experiments:
+            self._unbuildable.add(link)
+        else:
+            self._tell(Proposed(experiment=made))
 
     def _execute(self, step: decide.Execute) -> None:
         run = Run(
@@ -123,17 +161,17 @@ class Night:
             slot=0,
             limit_s=2 * SLOT_S,
             command=(),
-            environment=ENVIRONMENT,
+            environment=Environment(device=self._site.device, machine="simulated", python="", platform=""),
             night=NightId("n1"),
         )
+        bounds = early.bounds(self.history, self._settings, run.experiment, run.seed, run.purpose, self._curves.get)
         self._tell(Started(run=run))
-        answer = self._site.run(run, self.at, self.history)
+        answer = self._site.run(run, self.at, bounds)
+        if answer.curve is not None:
+            self._curves[run.id] = answer.curve
         self.at += answer.slots
         usage = Usage(wall_s=answer.slots * SLOT_S, cpu_s=answer.slots * SLOT_S)
         self._tell(Ended(run=run.id, outcome=answer.outcome, usage=usage, conditions=answer.conditions))
 
     def _tell(self, event: Event) -> None:
         self.history.apply(Recorded(seq=self.history.seq + 1, at=self.at * SLOT_S, event=event))
-
-
-Progress = Callable[[int], None]

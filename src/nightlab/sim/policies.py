@@ -11,22 +11,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 from nightlab import decide
-from nightlab.config import JudgeSettings, MetricSettings, Settings
+from nightlab.ablation import ABLATION, is_removal
+from nightlab.config import EarlySettings, JudgeSettings, MetricSettings, Settings
 from nightlab.history import History
 from nightlab.sim.night import BASELINE, Answer, Night, experiment
 from nightlab.sim.world import Luck, World
-from nightlab.types import Crashed, Experiment, ExperimentId, Finished, Metrics, Purpose, Run
+from nightlab.types import (
+    Bounds,
+    Change,
+    ChangeKind,
+    Crashed,
+    Experiment,
+    ExperimentId,
+    Finished,
+    Metrics,
+    Purpose,
+    Run,
+)
 
 KEEPS = 0.001  # of the discovery control plane, units of val_bpb (contract, 2.3)
 SIMPLE = 0.5  # share of ideas that are simple enough for its second rule (statistics.md, 2d)
 CLOSE = 0.0015  # a miss that the memory's users run again (contract, 1.6) ...
 AGAIN = 0.5  # ... this often
+EARLY = 10.0  # slots in which a judge that is told nothing may still be learning the noise
 HARMFUL = 0.0002  # loss from which a false promotion is called harmful, units of the world
 
 
@@ -53,11 +66,13 @@ class Chain:
     """Champions as they followed each other, with their truths in units of the world."""
 
     truths: list[float]
-    at: list[float]
+    at: list[float]  # slots since the night began, of each step
+    removals: set[int] = field(default_factory=set)  # steps that take an earlier one out: no promotions of ideas
 
     def played(self, world: World, **other: float | bool | None) -> Played:
-        steps = [after - before for before, after in pairwise(self.truths)]
-        late = [step for step, at in zip(steps, self.at, strict=True) if at > 10.0]
+        all_steps = [after - before for before, after in pairwise(self.truths)]
+        steps = [step for place, step in enumerate(all_steps) if place not in self.removals]
+        late = [step for place, step in enumerate(all_steps) if place not in self.removals and self.at[place] > EARLY]
         return Played(
             promotions=len(steps),
             false=sum(step >= 0.0 for step in steps),
@@ -137,7 +152,20 @@ def memorylab(world: World, luck: Luck) -> Played:
     )
 
 
+BY_NAME: dict[str, Policy] = {
+    "greedy": greedy,
+    "threshold": threshold,
+    "discovery": discovery,
+    "memorylab": memorylab,
+}
+"""Policies that need no settings, by their names on the command line."""
+
+
 # --- the lab itself ----------------------------------------------------------------------------------------------
+
+
+COMPARABLE = (Change(kind=ChangeKind.KNOB, name="MATRIX_LR", old="0.02", new="0.03"),)
+INCOMPARABLE = (Change(kind=ChangeKind.KNOB, name="WARMDOWN_RATIO", old="0.5", new="0.6"),)
 
 
 class Site:
@@ -146,39 +174,57 @@ class Site:
     def __init__(self, world: World, luck: Luck) -> None:
         self.world, self.luck = world, luck
         self.truths: dict[ExperimentId, float] = {BASELINE: 0.0}
+        self.ideas = 0
+        self.stopped: list[ExperimentId] = []
+        self._parents: dict[ExperimentId, ExperimentId] = {}
         self._crashing: set[ExperimentId] = set()
-        self._ideas = 0
         self._turn = 0
 
     @property
-    def ideas(self) -> int:
-        return self._ideas
+    def device(self) -> str:
+        return self.luck.device(self._turn)
 
     def propose(self, base: ExperimentId) -> Experiment:
-        draw = self.luck.idea(self._ideas)
-        self._ideas += 1
-        idea = experiment(f"idea{self._ideas}", base)
+        draw = self.luck.idea(self.ideas)
+        self.ideas += 1
+        idea = experiment(f"idea{self.ideas}", base, changes=COMPARABLE if draw.comparable else INCOMPARABLE)
         self.truths[idea.id] = self.luck.moved(self.truths[base], draw)
+        self._parents[idea.id] = base
         if draw.crashes:
             self._crashing.add(idea.id)
         return idea
 
-    def run(self, run: Run, at: float, history: History) -> Answer:
+    def without(self, link: ExperimentId, champion: ExperimentId) -> Experiment:
+        """What a link changed is taken from the champion; effects add up here."""
+        made = experiment(f"{champion} without {link}", champion, ABLATION, changes=COMPARABLE, without=link)
+        self.truths[made.id] = self.truths[champion] - (self.truths[link] - self.truths[self._parents[link]])
+        self._parents[made.id] = champion
+        return made
+
+    def run(self, run: Run, at: float, bounds: Bounds | None) -> Answer:
         if run.experiment in self._crashing:
             return Answer(Crashed(summary="the world says so"), self.world.crashes.cost)
         loss = self.truths[run.experiment] + self.luck.noise(run.experiment, run.seed, at, self._turn)
         self._turn += 1
-        metrics = Metrics(primary=_printed(self.world, loss))
-        return Answer(Finished(metrics=metrics), 1.0, self.luck.conditions(at))
+        conditions = self.luck.conditions(at)
+        curve = self.luck.curve(run.experiment, run.seed, loss)
+        given_up = bounds.given_up(curve) if bounds is not None else None
+        if given_up is not None and given_up.fraction is not None and bounds is not None and not bounds.spared:
+            self.stopped.append(run.experiment)
+            return Answer(given_up, given_up.fraction, conditions)
+        return Answer(Finished(metrics=Metrics(primary=_printed(self.world, loss))), 1.0, conditions, curve)
 
 
-def nightlab(judge: JudgeSettings) -> Policy:
-    """The lab with these settings of its judge."""
+def nightlab(judge: JudgeSettings, *, early: bool = True) -> Policy:
+    """The lab with these settings of its judge, with or without early stopping (where the world has curves)."""
 
     def play(world: World, luck: Luck) -> Played:
         site = Site(world, luck)
         settings = Settings(
-            root=Path(), metric=MetricSettings(direction=world.direction, low=None, high=None), judge=judge
+            root=Path(),
+            metric=MetricSettings(direction=world.direction, low=None, high=None),
+            judge=judge,
+            early=EarlySettings(enabled=early and bool(world.curve.at)),
         )
         history = Night(site, settings).play(world.slots)
         return _outcome(history, settings, site)
@@ -186,16 +232,24 @@ def nightlab(judge: JudgeSettings) -> Policy:
     return play
 
 
+def champion_of(history: History, name: ExperimentId) -> ExperimentId:
+    """The champion that an experiment was built on."""
+    return history.state(name).experiment.parent or BASELINE
+
+
 def _outcome(history: History, settings: Settings, site: Site) -> Played:
     world = site.world
     steps = history.steps(BASELINE)
     chain = Chain([site.truths[name] for name in history.chain], [])
-    for verdict in steps:
+    for place, verdict in enumerate(steps):
+        if is_removal(history.state(verdict.experiment).experiment):
+            chain.removals.add(place)
         ended = [r.ended_at for r in history.state(verdict.experiment).runs if r.run.purpose is not Purpose.FINAL]
         chain.at.append(max(at for at in ended if at is not None) / 300.0)
     repeats = sum(r.run.purpose in (Purpose.REPLICATE, Purpose.BASELINE) for r in history.runs.values()) - 1
+    lost = sum(site.truths[name] < site.truths[champion_of(history, name)] for name in site.stopped)
     headline = decide.headline(history, settings)
-    played = chain.played(world, ideas=site.ideas, reported=0.0, repeats=repeats)
+    played = chain.played(world, ideas=site.ideas, reported=0.0, repeats=repeats, stopped=len(site.stopped), lost=lost)
     if headline is None:
         return played
     covered = headline.low <= played.true_gain <= headline.high
