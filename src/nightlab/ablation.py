@@ -63,6 +63,7 @@ def next_link(history: History, unbuildable: Collection[ExperimentId] = ()) -> E
         for link in links[:-1]
         if link.probability is not None  # what a person decided is not for the lab to take back
         and not is_removal(history.state(link.experiment).experiment)
+        and (link.gain is None or link.gain > 0.0)  # one that was kept for what it saves is not to be put back
         and link.experiment not in settled
     ]
     return min(open_links, key=_certainty).experiment if open_links else None

@@ -66,7 +66,9 @@ def keeps(history: History, night: NightId | None = None) -> Keeps:
     doubts = [
         1.0 - verdict.probability
         for verdict in history.promotions
-        if verdict.probability is not None and (night is None or history.state(verdict.experiment).night == night)
+        if verdict.probability is not None
+        and not ablation.is_removal(history.state(verdict.experiment).experiment)
+        and (night is None or history.state(verdict.experiment).night == night)
     ]
     return Keeps(kept=len(doubts), expected_false=sum(doubts, 0.0))
 

@@ -324,7 +324,7 @@ def _check(settings: Settings, path: Path) -> None:
         "judge.max_steps must be at least 1, or nothing can be proven": judge.max_steps < 1,
         "judge.final_runs must lie between 0 and 1000": not 0 <= judge.final_runs <= 1000,
         "judge.noise is not positive": judge.noise is not None and not judge.noise > 0,
-        "judge.noise_runs is not positive": not judge.noise_runs > 0,
+        "judge.noise_runs is below 0.1": not judge.noise_runs >= 0.1,
         "judge.useful_gain, line_price and memory_price must not be negative": any(price < 0 for price in prices),
         "early.first must not lie after early.main, both between 0 and 1": not 0 < early.first <= early.main < 1,
         "early.audit must lie between 0 and 1": not 0 <= early.audit <= 1,

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
+from statistics import median
 
 from nightlab import ablation
 from nightlab.config import JudgeSettings, Settings
@@ -37,7 +38,8 @@ EXPLORE, EXPLOIT = "explore", "exploit"  # how boldly a night keeps ideas
 FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
 FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
 MOST_SAVED = 1.0  # standard deviations of one run that an idea may at most lose for what it saves
-LITTLE_MEMORY = 0.1  # tenths: a percent is not worth a word
+MOST_ASKED = 3.0  # of them that it must at most gain for what it costs: a gain that a single run shows
+LITTLE_MEMORY = 0.5  # tenths: allocators differ by a few percent from run to run
 SHORTEST_S = 1e-3  # no run is shorter, as far as the judge's clock goes
 MAX_LOST_IN_A_ROW = 9  # wasted runs of any experiment, one after another, before the lab gives the night up
 MAX_LOST = 3  # runs of one experiment, wasted in a row, before the lab gives it up
@@ -109,14 +111,16 @@ def rows(
     usual = _usual_wall(history.runs.values())
     drifts = not is_deterministic(line)
     # Numbered over all runs, so that rows of several calls can be put together.
-    devices = list(dict.fromkeys(state.run.environment.device for state in history.runs.values()))
+    devices: dict[tuple[str, str], int] = {}
+    for state in history.runs.values():
+        devices.setdefault(_where(state.run), len(devices))
     return [
         model.Row(
             arm=state.run.experiment,
             seed=state.run.seed,
             slot=state.started_at / usual,
             value=sign * state.value,
-            session=devices.index(state.run.environment.device),
+            session=devices[_where(state.run)],
             drifts=drifts,
             speed=math.log(state.speed) if state.speed else None,
         )
@@ -135,6 +139,11 @@ def _is_asked(purpose: Purpose, final: bool | None) -> bool:
     return purpose is Purpose.FINAL if final else purpose.steers
 
 
+def _where(run: Run) -> tuple[str, str]:
+    """The machine and device that a run happened on; two of them share no drift."""
+    return run.environment.machine, run.environment.device
+
+
 def _usual_wall(runs: Iterable[RunState]) -> float:
     """Seconds that a usual finished run takes: the unit in which the judge reckons the drift of a machine."""
     walls = sorted(state.usage.wall_s for state in runs if state.usage and state.value is not None)
@@ -148,8 +157,12 @@ def prior(history: History, settings: Settings, evidence: list[model.Row]) -> Pr
     means: dict[ExperimentId, list[float]] = {}
     for row in evidence:
         means.setdefault(row.arm, []).append(row.value)
-    judged = [s for s in history.line if s.verdict and s.verdict.decision.is_final and s.experiment.id in means]
-    if len(judged) < LEARN_FROM:
+    settled = [
+        s for s in history.line if s.verdict and s.verdict.decision.is_final and not ablation.is_removal(s.experiment)
+    ]
+    judged = [s for s in settled if s.experiment.id in means]
+    stopped = sum(any(_is_given_up(r) for r in s.runs) and s.experiment.id not in means for s in settled)
+    if len(judged) + stopped < LEARN_FROM:
         return believed
     noise = model.noise(evidence, settings.judge)
     if noise is None:
@@ -160,7 +173,7 @@ def prior(history: History, settings: Settings, evidence: list[model.Row]) -> Pr
         if other:
             difference = sum(own) / len(own) - sum(other) / len(other)
             tried.append(Tried(difference, noise.sd * math.sqrt(1.0 / len(own) + 1.0 / len(other))))
-    return learned(believed, tried, noise.sd)
+    return learned(believed, tried, noise.sd, stopped)
 
 
 def due(history: History) -> list[ExperimentId]:
@@ -209,7 +222,7 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             runs_used=len(state.finished()),
         )
     given_up = next((r.outcome for r in _steering(state) if _is_given_up(r)), None)
-    if isinstance(given_up, StoppedEarly):
+    if isinstance(given_up, StoppedEarly) and not any(_is_evidence(r) for r in _steering(state)):
         return Verdict(
             experiment=experiment,
             champion=champion,
@@ -234,21 +247,29 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
 def bar(history: History, settings: Settings, experiment: ExperimentId, champion: ExperimentId) -> race.Bar:
     """What an idea must gain to be kept, for the lines that it adds to the champion and the memory that it takes.
 
-    Lines are those of its patch that hold code. An idea that saves may lose for it, but at most `MOST_SAVED`: equal
-    and simpler wins, worse and simpler does not.
+    Lines are those of its patch that hold code, where that is the difference from the champion. An idea that saves may
+    lose for it, but at most `MOST_SAVED`: equal and simpler wins, worse and simpler does not. None has to gain more
+    than `MOST_ASKED` for what it costs: a rewrite that gains clearly is worth its lines.
     """
     judge = settings.judge
-    lines = code_lines(history.state(experiment).experiment.patch)
+    lines = _lines_added(history, experiment, champion)
     before, after = _memory(history.state(champion)), _memory(history.state(experiment))
     tenths = 10.0 * (after / before - 1.0) if before and after else 0.0
     tenths = tenths if abs(tenths) >= LITTLE_MEMORY else 0.0
     reasons = [text for text in (_lines_in_words(lines), _memory_in_words(tenths)) if text]
-    sigmas = max(judge.line_price * lines + judge.memory_price * tenths, -MOST_SAVED)
+    sigmas = min(max(judge.line_price * lines + judge.memory_price * tenths, -MOST_SAVED), MOST_ASKED)
     if sigmas < 0.0:
-        return race.Bar(sigmas=sigmas, gain=-judge.useful_gain, why=" and ".join(reasons))
+        return race.Bar(sigmas=sigmas, why=" and ".join(reasons))
     if judge.useful_gain > 0.0:
         reasons.insert(0, "being useful")
     return race.Bar(sigmas=sigmas, gain=judge.useful_gain, why=" and ".join(reasons))
+
+
+def _lines_added(history: History, experiment: ExperimentId, champion: ExperimentId) -> int:
+    """Lines of code that an idea adds to the champion; 0 where its patch is the difference from something else."""
+    idea = history.state(experiment).experiment
+    is_step = idea.parent == champion and idea.parent_commit == history.state(champion).experiment.commit
+    return code_lines(idea.patch) if is_step else 0
 
 
 def code_lines(patch: str) -> int:
@@ -278,13 +299,13 @@ def _memory_in_words(tenths: float) -> str:
 
 
 def _memory(state: ExperimentState) -> float | None:
-    """Megabytes that the experiment's runs took at their peak; None where nobody measured it."""
+    """Megabytes that a usual run of the experiment took at its peak; None where nobody measured it."""
     known = [
         r.outcome.metrics.memory_mb
         for r in state.runs
         if isinstance(r.outcome, Finished) and r.outcome.metrics.memory_mb
     ]
-    return max(known, default=None)
+    return median(known) if known else None
 
 
 def thresholds(history: History, settings: Settings) -> JudgeSettings:

@@ -29,6 +29,7 @@ SIGMA_POINTS = 24  # of the grid over log sigma; against 400 points P(better) mo
 NEGLIGIBLE = 1e-6  # grid points with less than this share of the largest weight are dropped
 MAX_NOISE_ARMS = 16  # the most recent replicated arms that inform the noise; bounds the work of a verdict
 MAX_ARM_ROWS = 32  # the most recent rows of one arm
+MAX_ROWS = 160  # in all: the work grows with their cube
 DIGITS = 12  # significant digits of a value that are trusted to be more than rounding of binary floats
 SMALLEST = 1e-250  # values below are zero: their last digit would no longer be a float
 FLOOR_SHARE = 0.1  # smallest sigma believed, in units of the last digit printed
@@ -82,7 +83,12 @@ def _relevant(rows: Iterable[Row], always: tuple[ExperimentId, ...], effect: flo
     clean = standardised(distinct(rows), effect)
     counts = Counter(row.arm for row in clean)
     recent = dict.fromkeys(row.arm for row in reversed(clean) if counts[row.arm] > 1 and row.arm not in always)
-    arms = {*always, *list(recent)[:MAX_NOISE_ARMS]}
+    arms, total = set(always), sum(min(counts[arm], MAX_ARM_ROWS) for arm in always)
+    for arm in list(recent)[:MAX_NOISE_ARMS]:
+        total += min(counts[arm], MAX_ARM_ROWS)
+        if total > MAX_ROWS:
+            break
+        arms.add(arm)
     seen: Counter[ExperimentId] = Counter()
     kept = []
     for row in reversed(clean):

@@ -97,25 +97,27 @@ _PSEUDO = 20.0  # clear ideas that the prior share is worth: as many as must be 
 _SPREAD = 1.5  # standard deviation of log2 of the stretch: labs differ by an order of magnitude (statistics.md, 1)
 
 
-def learned(prior: Prior, tried: Sequence[Tried], sigma: float) -> Prior:
+def learned(prior: Prior, tried: Sequence[Tried], sigma: float, stopped: int = 0) -> Prior:
     """The prior after a lab's own ideas: how often they help, from the clear ones, and how far all of them reach.
 
     Args:
         prior: the belief to begin with.
         tried: all ideas judged so far, oldest first.
         sigma: noise of one run, units of the metric.
+        stopped: ideas that were given up early: clear losses, of which nobody knows how large.
 
     Returns:
         `prior` itself below `LEARN_FROM` ideas.
     """
-    if len(tried) < LEARN_FROM or sigma <= 0.0:
+    if not tried or len(tried) + stopped < LEARN_FROM or sigma <= 0.0:
         return prior
     import numpy as np
 
     from nightlab.judge.mixture import normal_cdf
 
     clear = [idea.difference for idea in tried if abs(idea.difference) > CLEAR * idea.error]
-    helps = (sum(difference < 0.0 for difference in clear) + _PSEUDO * prior.helps) / (len(clear) + _PSEUDO)
+    gains = sum(difference < 0.0 for difference in clear)
+    helps = (gains + _PSEUDO * prior.helps) / (len(clear) + stopped + _PSEUDO)
     scales = (1.0 if prior.absolute else sigma) * np.array(prior.scales)  # (K,)
     differences = np.array([idea.difference for idea in tried])[:, None]  # (N, 1)
     errors = np.array([idea.error for idea in tried])[:, None]

@@ -165,13 +165,14 @@ def _open(history: History, settings: Settings, ideas: Sequence[ExperimentState]
     ]
     rows = decide.rows(history, settings) if near else []
     comparable = {state.experiment.id for state in history.line}
+    measured = {row.arm for row in rows}
     found = []
     for state in sorted(near, key=rank)[:SHOWN]:
         assert state.verdict is not None
         sides = (state.experiment.id, state.verdict.champion)
         needed = (
             race.runs_needed(*sides, rows, decide.thresholds(history, settings))
-            if comparable.issuperset(sides)
+            if comparable.issuperset(sides) and measured.issuperset(sides)
             else None
         )
         found.append(_finding(history, state, needed))

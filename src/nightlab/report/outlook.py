@@ -24,7 +24,7 @@ from nightlab.types import Decision, ExperimentId
 class Todo:
     """One thing to do."""
 
-    what: str  # judge, replicate, idea, baseline, propose, final, wait, night
+    what: str  # judge, replicate, idea, baseline, propose, ablate, final, wait, night
     command: str  # the command line that does it
     why: str
     experiment: str = ""  # whose runs they are; "" where none is meant, or another ledger's
@@ -115,7 +115,12 @@ def _needed(history: History, settings: Settings, state: ExperimentState, step: 
     rows = decide.rows(history, settings)
     champion = history.champion
     assert champion is not None
-    needed = race.runs_needed(state.experiment.id, champion, rows, decide.thresholds(history, settings))
+    measured = {row.arm for row in rows}
+    needed = (
+        race.runs_needed(state.experiment.id, champion, rows, decide.thresholds(history, settings))
+        if {state.experiment.id, champion} <= measured
+        else None
+    )
     where = "" if side is state else f", first one of the champion #{side.number}"
     why = f"not proven yet: {words.more_runs(needed)} if its estimate is right{where}"
     command = f"nightlab replicate {state.number} --seeds 1" if side is state else "nightlab wait"
@@ -151,7 +156,7 @@ def _night(history: History, settings: Settings, now: float) -> Iterator[Todo]:
     step = decide.next_step(history, settings, now=now)
     state = history.state(step.experiment if isinstance(step, decide.Execute) else champion)
     what, why, seeds = _said(step, night.number, on)
-    bare = isinstance(step, decide.Propose | decide.Done | decide.Wait)
+    bare = isinstance(step, decide.Propose | decide.Ablate | decide.Done | decide.Wait)
     yield Todo(
         what=what,
         command="nightlab run",
@@ -176,6 +181,9 @@ def _said(step: decide.Step, night: int, on: str) -> tuple[str, str, tuple[int, 
         return "night", f"night {night} is not over and goes on with what is open", (step.seed,)
     if isinstance(step, decide.Propose):
         return "propose", f"night {night} goes on: the search is asked for an idea {on}", ()
+    if isinstance(step, decide.Ablate):
+        why = "a change that the champion rests on is left out, to see whether it still earns its place"
+        return "ablate", f"night {night} goes on: {why}", ()
     if isinstance(step, decide.Done):
         return "night", f"night {night} has nothing left to do but to end: {step.reason}", ()
     return "wait", f"night {night} waits for runs to end", ()

@@ -15,7 +15,7 @@ from typing import Protocol
 from nightlab.runner import cpu, nvidia
 from nightlab.runner.files import read_small
 from nightlab.runner.order import Order
-from nightlab.types import Conditions, Crashed, Finished, Outcome, Reading, TimedOut
+from nightlab.types import Conditions, Crashed, Finished, Outcome, Reading, StoppedEarly, TimedOut
 
 SLOWDOWN = 1 / 3
 """Share of the probe's speed, lost or won during a run, from which the run is not believed.
@@ -190,6 +190,9 @@ RULES: tuple[Callable[[Seen], str], ...] = (_is_crowded, _is_slowed, _has_change
 The words hold no numbers, so that the same trouble is the same text in every run; the readings have the numbers."""
 
 
+PACE = ("no progress", "too slow")  # signatures of what `follow` ends for its pace
+
+
 def conclude(seen: Seen, outcome: Outcome, *, timed: bool | None) -> Conditions:
     """The run's conditions, and in them why its ending is not believed, if so.
 
@@ -199,7 +202,10 @@ def conclude(seen: Seen, outcome: Outcome, *, timed: bool | None) -> Conditions:
         timed: whether its value depends on speed. What does not is never doubted, and what nobody knows neither.
     """
     trouble = ""
-    if timed and isinstance(outcome, Finished | TimedOut):
+    # What was ended for its pace depends on speed, whatever the budget counts.
+    by_pace = isinstance(outcome, Crashed) and outcome.signature in PACE
+    by_curve = isinstance(outcome, StoppedEarly) and outcome.fraction is not None
+    if by_pace or (timed and (by_curve or isinstance(outcome, Finished | TimedOut))):
         trouble = next((words for rule in RULES if (words := rule(seen))), "")
     elif isinstance(outcome, Crashed) and outcome.signature == "out of memory" and (seen.held or 0.0) > HELD:
         trouble = "others held memory of the GPU, and the run was short of it"
