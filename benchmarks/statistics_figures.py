@@ -28,7 +28,7 @@ from nightlab.judge.mixture import FloatArray, Mixture, normal_density
 from nightlab.sim.night import BASELINE, Answer, Night
 from nightlab.sim.policies import Site
 from nightlab.sim.world import Luck, World, load_world
-from nightlab.types import Experiment, ExperimentId, Run, Verdict
+from nightlab.types import Bounds, Experiment, ExperimentId, Run, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,9 +75,9 @@ class Watched(Site):
         self._take_down()
         return super().propose(base)
 
-    def run(self, run: Run, at: float, history: History) -> Answer:
+    def run(self, run: Run, at: float, bounds: Bounds | None) -> Answer:
         self._take_down()
-        return super().run(run, at, history)
+        return super().run(run, at, bounds)
 
     def _take_down(self) -> None:
         history = self._history

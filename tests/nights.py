@@ -100,7 +100,10 @@ class Bench:
         """What the table says, once the run's time is over."""
         if self.clock.now < self.begun.setdefault(run.id, self.clock.now) + self.seconds:
             return None
-        source = self.git.read(commit, "train.py").decode()
+        return self.says(self.git.read(commit, "train.py").decode(), run)
+
+    def says(self, source: str, run: Run) -> Outcome | None:
+        """What a run of a source measures."""
         answer = self.table[source]
         if callable(answer):
             told = answer(run)
