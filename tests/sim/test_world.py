@@ -173,7 +173,7 @@ def test_the_drift_is_an_ar1_process() -> None:
 
 
 def test_the_noise_of_a_run_has_its_parts() -> None:
-    """White anew for each run, a seed's effect for ever, its shared part for all arms alike; sizes as the world says."""
+    """White anew for each run, a seed's effect for ever, its shared part for all arms; sizes as the world says."""
     calm = World(name="w", noise=Noise(white=0.1, seed=0.3, shared=0.25))
     luck = Luck(calm, 0, 1)
     values = np.array([[luck.noise("a", s, 0.0, 0), luck.noise("b", s, 1.0, 1)] for s in range(MANY)])

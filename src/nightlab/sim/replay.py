@@ -86,7 +86,7 @@ def convert(sources: Sequence[Path], target: Path) -> int:
             writer.writerow(("metric", "probe", "session"))
             writer.writerows(kept)
     except FileExistsError as exc:
-        raise ConfigError(f"{target} is there already", hint="the last file is the one to make: name a new one") from exc
+        raise ConfigError(f"{target} is there already", hint="the last file is the one to make: name another") from exc
     except OSError as exc:
         raise ConfigError(f"{target} cannot be written: {exc.strerror}", hint="name a file that can") from exc
     return len(kept)
