@@ -161,7 +161,6 @@ class Told:
 def tell(history: History, source_of: Callable[[ExperimentId], str]) -> Told:
     verdicts = [
         (
-            history.state(v.experiment).judged_seq,
             source_of(v.experiment),
             source_of(v.champion),
             v.decision.value,
@@ -176,7 +175,7 @@ def tell(history: History, source_of: Callable[[ExperimentId], str]) -> Told:
         (source_of(r.run.experiment), r.run.seed, r.run.purpose.value, type(r.outcome).__name__)
         for r in history.runs.values()
     ]
-    return Told([v[1:] for v in verdicts], runs)
+    return Told(verdicts, runs)
 
 
 def bench_at(root: Path, noise: float, direction: Direction) -> Bench:

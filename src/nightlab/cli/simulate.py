@@ -56,7 +56,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--nights", type=_nights, default=NIGHTS, metavar="N", help=f"of each policy (default {NIGHTS})"
     )
     parser.add_argument("--slots", type=_slots, metavar="N", help="full runs in a night, instead of the world's")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all luck (default 0)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="of all luck (default 0)")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the result (svg, png or pdf)")
     parser.add_argument("--json", action="store_true", help="a list of rows for programs")
     add_lab_option(parser)
@@ -71,14 +71,31 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _nights(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 2:
         raise argparse.ArgumentTypeError("at least 2 nights, or nothing is known of the error")
     return value
 
 
+def _seed(text: str) -> int:
+    value = _whole(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("a seed is 0 or more")
+    return value
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
 def _slots(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 3 <= value <= 10_000:
         raise argparse.ArgumentTypeError("between 3 and 10000 slots")
     return value
@@ -99,8 +116,8 @@ def cmd_simulate(args: argparse.Namespace) -> int:
         raise UsageError(
             f"no policy is called {', '.join(unknown) or '(none)'}", hint=f"there are {', '.join(POLICIES)}"
         )
-    if args.figure is not None and args.figure.suffix not in (".svg", ".png", ".pdf"):
-        raise UsageError(f"{args.figure} names no kind of figure", hint="end it in .svg, .png or .pdf")
+    if args.figure is not None:
+        _check_figure(args.figure)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each night is one thread's work, on every core one night
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     scene = _scene(args)
@@ -117,6 +134,14 @@ def cmd_simulate(args: argparse.Namespace) -> int:
         draw(rows, scene.world, args.figure)
         print(f"Wrote {args.figure}", file=sys.stderr)
     return 0
+
+
+def _check_figure(path: Path) -> None:
+    """Before the nights: to learn of it after them would be late."""
+    if path.suffix not in (".svg", ".png", ".pdf"):
+        raise UsageError(f"{path} names no kind of figure", hint="end it in .svg, .png or .pdf")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no directory {path.parent} to draw in", hint="make it first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +241,7 @@ def _show(rows: list[Row], world: World, nights: int) -> None:
     from rich.table import Table
 
     table = Table(title=f"{world.name}: {nights} nights of {world.slots:g} slots", title_justify="left")
-    for name in (
-        "policy",
-        "ideas",
-        "promotions",
-        "false",
-        "nights with one",
-        "true gain",
-        "reported - true",
-        "95 % holds",
-    ):
+    for name in COLUMNS:
         table.add_column(name, justify="left" if name == "policy" else "right")
     scale = max((abs(row.true_gain.value) + abs(row.optimism.value) for row in rows), default=0.0)
     for row in rows:

@@ -35,6 +35,7 @@ from nightlab.types import (
 )
 
 SLOT_S = 300.0  # of the virtual clock; nothing depends on it
+ROUNDING = 1e-6  # slots: a run that ends with the night belongs to it, however its hours are rounded
 BASELINE = ExperimentId("baseline")
 
 
@@ -109,7 +110,7 @@ class Night:
             ideas: at most so many, where that ends the night sooner.
         """
         final = 2 * self._settings.judge.final_runs
-        hours = (slots + final) * SLOT_S / 3600  # `decide` keeps the final block back
+        hours = (slots + final + ROUNDING) * SLOT_S / 3600  # `decide` keeps the final block back
         self._tell(Proposed(experiment=experiment(BASELINE, None, "baseline")))
         self._tell(NightBegan(night=NightId("n1"), seed=0, ideas=ideas, hours=hours, baseline=BASELINE))
         done = self._work()

@@ -8,6 +8,7 @@ from statistics import median
 import numpy as np
 
 from nightlab import decide
+from nightlab.ablation import is_removal
 from nightlab.config import Settings
 from nightlab.errors import NotFoundError
 from nightlab.history import History
@@ -29,7 +30,8 @@ def world_of(history: History, settings: Settings) -> World:
     """
     rows = decide.rows(history, settings) if history.night is not None else []
     noise = model.noise(rows, settings.judge) if rows else None
-    ideas = [s for s in history.line if s.verdict is not None and s.verdict.decision.is_final]
+    judged = [s for s in history.line if s.verdict is not None and s.verdict.decision.is_final]
+    ideas = [s for s in judged if not is_removal(s.experiment)]
     gains = [s.verdict.gain for s in ideas if s.verdict is not None and s.verdict.gain is not None]
     if noise is None or len(gains) < LEAST or history.night is None:
         raise NotFoundError(

@@ -67,11 +67,11 @@ def convert(sources: Sequence[Path], target: Path) -> int:
     `num_steps` as probe and each file as a session.
 
     Raises:
-        ConfigError: a file cannot be read, or lacks a column.
+        ConfigError: a file cannot be read, or lacks a column; the target is there already, or cannot be written.
     """
     found = [
-        (source.stem, row)
-        for source in sources
+        (f"{place} {source.stem}", row)  # files of one name are sessions of their own
+        for place, source in enumerate(sources, start=1)
         for row in _rows(source, "val_bpb", "num_steps")
         if row.get("status") != "crash" and (row.get("num_steps") or "").strip()
     ]
@@ -81,10 +81,12 @@ def convert(sources: Sequence[Path], target: Path) -> int:
     most = counts.most_common(1)[0][0]
     kept = [(row["val_bpb"], row["num_steps"], session) for session, row in found if (row.get("config") or "") == most]
     try:
-        with target.open("w", encoding="utf-8", newline="") as file:
+        with target.open("x", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, delimiter="\t", lineterminator="\n")
             writer.writerow(("metric", "probe", "session"))
             writer.writerows(kept)
+    except FileExistsError as exc:
+        raise ConfigError(f"{target} is there already", hint="the last file is the one to make: name another") from exc
     except OSError as exc:
         raise ConfigError(f"{target} cannot be written: {exc.strerror}", hint="name a file that can") from exc
     return len(kept)

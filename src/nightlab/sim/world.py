@@ -108,13 +108,15 @@ def shipped() -> tuple[str, ...]:
 
 def _check(world: World, path: Path) -> None:
     effects, noise, curve = world.effects, world.noise, world.curve
-    sizes = (effects.gain, *effects.losses, noise.drift, noise.white, noise.seed, *curve.noise, *curve.fall)
+    noises = (noise.drift, noise.white, noise.seed, *curve.noise)
+    sizes = (effects.gain, *effects.losses, *noises, *curve.fall, world.crashes.cost)
     shares = (effects.helps, *effects.loss_shares, noise.shared, world.probe.r2, world.crashes.share, *curve.at)
+    shares = (*shares, curve.comparable)
     problems = {
         "a number is infinite or NaN": not all(
             map(math.isfinite, (*sizes, *shares, world.slots, world.start, world.unit))
         ),
-        "a size (gain, loss, noise) is negative": any(size < 0 for size in sizes),
+        "a size (gain, loss, noise, fall, cost) is negative": any(size < 0 for size in sizes),
         "a share lies outside 0 to 1": any(not 0 <= share <= 1 for share in shares),
         "noise.memory must lie between 0 and 1, 1 left out": not 0 <= noise.memory < 1,
         "probe.r2 must be below 1": not world.probe.r2 < 1,
