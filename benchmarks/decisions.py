@@ -57,6 +57,7 @@ WORLDS = {
     "double": _scaled(2.0),
     "seeds": _with(noise={"seed": 2.0 * REFERENCE.noise.seed}),
     "rare": _with(effects={"helps": 0.25 * REFERENCE.effects.helps}),
+    "removals": REFERENCE,
 }
 
 
@@ -81,10 +82,11 @@ CELLS = (
     *(("reference", name) for name in ("greedy", "threshold", "discovery", "memorylab", "blind", "told", "told half")),
     *(("reference", name) for name in ("told double", "told, gpu-5min", "told, explore", "told + early")),
     *(("probe", name) for name in ("greedy", "told, probe", "told, probe + early")),
-    *((world, name) for world in ("half", "double", "seeds", "rare") for name in ("greedy", "told")),
-    ("reference", "blind, removals"),
     *(("A/A raw", name) for name in ("greedy", "blind")),
-    *(("A/A probe", name) for name in ("blind",)),
+    ("A/A probe", "blind"),
+    *((world, name) for world in ("half", "double", "seeds", "rare") for name in ("greedy", "told")),
+    ("removals", "greedy"),
+    ("removals", "blind, removals"),
 )
 
 

@@ -26,13 +26,13 @@ def test_a_new_lab_has_a_probe_where_speed_matters(
 
 
 @pytest.mark.parametrize(
-    ("gpus", "noise", "prior"), [(("NVIDIA H100",), 0.0005, "gpu-5min"), ((), 0.008, "generic")], ids=["a GPU", "none"]
+    ("gpus", "noise", "speed"), [(("NVIDIA H100",), 0.0005, 0.058), ((), 0.008, 0.0)], ids=["a GPU", "none"]
 )
 def test_a_new_lab_begins_with_what_is_known_of_its_kind_of_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], noise: float, prior: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], noise: float, speed: float
 ) -> None:
-    """Noise of one run and reach of ideas: from public histories on a GPU, elsewhere in units of the noise."""
+    """Noise of one run, and on a GPU what its speed does to it, from public reruns; the prior is the generic one."""
     monkeypatch.setattr(machine, "visible_gpus", lambda: gpus)
     make_lab(tmp_path / "lab")
     judge = load_settings(tmp_path / "lab").judge
-    assert (judge.noise, judge.prior) == (noise, prior)
+    assert (judge.noise, judge.speed_effect, judge.prior) == (noise, speed, "generic")

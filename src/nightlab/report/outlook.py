@@ -182,8 +182,8 @@ def _said(step: decide.Step, night: int, on: str) -> tuple[str, str, tuple[int, 
     if isinstance(step, decide.Propose):
         return "propose", f"night {night} goes on: the search is asked for an idea {on}", ()
     if isinstance(step, decide.Ablate):
-        why = "a change that the champion rests on is left out, to see whether it still earns its place"
-        return "ablate", f"night {night} goes on: {why}", ()
+        asked = "a change that the champion rests on is left out, to see whether it still earns its place"
+        return "ablate", f"night {night} goes on: {asked}", ()
     if isinstance(step, decide.Done):
         return "night", f"night {night} has nothing left to do but to end: {step.reason}", ()
     return "wait", f"night {night} waits for runs to end", ()
