@@ -1,6 +1,6 @@
 """How good are the decisions of a night? Every way of keeping in the same nights, over worlds whose truth is known.
 
-    uv run python benchmarks/decisions.py [--nights 400] [--seed 11] [--replay FILE.tsv] [--cells NAME,...]
+    uv run python -m benchmarks.decisions [--nights 400] [--seed 11] [--replay FILE.tsv] [--cells NAME,...]
         [--python autojudge=PATH ...]
 
 A cell is a world and a policy. The nights of all cells share ideas, drift and seeds (common random numbers). `told` is

@@ -86,7 +86,7 @@ def _first_guess() -> str:
 
 
 def _speed_setting() -> str:
-    """On a GPU a run has so many seconds, so that a faster machine trains on more: 888 reruns on H200s tell by how much.
+    """On a GPU a run has so many seconds, so that a faster machine trains on more: 888 reruns on H200s tell how.
 
     The prior of public sessions (`gpu-5min`) is not the default: in simulated nights of other sessions the generic one
     gained more (LOG.md).
