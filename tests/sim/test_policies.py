@@ -103,7 +103,7 @@ def test_the_same_seed_is_the_same_night() -> None:
     assert play(REFERENCE, Luck(REFERENCE, 1, 1)) != first
 
 
-UNITS = {
+UNITS: dict[str, dict[str, float | Direction]] = {
     "a loss around 3": {"start": 3.0, "unit": 3.2},
     "an accuracy": {"start": 0.9, "unit": 0.4, "direction": Direction.MAXIMIZE},
     "3.2, maximised": {"start": 3.0, "unit": 3.2, "direction": Direction.MAXIMIZE},
