@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from nightlab import decide
+from nightlab import judging
 from nightlab.config import JudgeSettings, MetricSettings, Settings
 from nightlab.history import History
 from nightlab.judge import model
@@ -87,8 +87,8 @@ class Watched(Site):
             if state is None or len(state.verdicts) == len(looks):
                 continue
             verdict = state.verdicts[-1]
-            rows = decide.rows(history, SETTINGS)
-            prior = decide.prior(history, SETTINGS, rows)
+            rows = judging.rows(history, SETTINGS)
+            prior = judging.prior(history, SETTINGS, rows)
             belief = model.posterior(idea, verdict.champion, rows, SETTINGS.judge, prior)
             assert belief is not None
             looks.append(Look(verdict, belief.mixture))

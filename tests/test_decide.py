@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightlab import decide
+from nightlab import decide, judging
 from nightlab.config import JudgeSettings, MetricSettings, Settings
 from nightlab.decide import (
     FINAL_SEEDS,
@@ -374,7 +374,7 @@ def test_a_value_that_is_not_believed_is_no_value() -> None:
     """Of the champion, of an idea, at the end: it is no evidence, judges nothing and leaves its seed free."""
     alone = (*START, *ran("a1", "a", finished(1.0), purpose=Purpose.BASELINE, met=SHARED))
     assert step(*alone) == Execute(experiment=A, seed=FIRST_SEED, purpose=Purpose.BASELINE)
-    assert decide.rows(fold(*alone), LAB) == []
+    assert judging.rows(fold(*alone), LAB) == []
     assert decide.due(fold(*alone, proposed("b"), *ran("b1", "b", finished(0.9)))) == []
     idea = (*BASE, proposed("b"), *ran("b1", "b", finished(0.9), met=SHARED))
     assert decide.due(fold(*idea)) == []
@@ -434,7 +434,7 @@ COUNTED = conditions(timed=False)
 )  # fmt: skip
 def test_deterministic_is_what_repeats_itself(events: tuple[Event, ...], expected: bool) -> None:
     """Equal values for equal source, seed and environment, and none that differ; before that what the lab declares."""
-    assert decide.is_deterministic(fold(*START, *events).line) is expected
+    assert judging.is_deterministic(fold(*START, *events).line) is expected
 
 
 def test_a_gpu_has_to_show_that_it_is_deterministic() -> None:
@@ -445,10 +445,10 @@ def test_a_gpu_has_to_show_that_it_is_deterministic() -> None:
         started = Started(run=replace(run(name, "a"), environment=environment))
         return started, ended(name, finished(float(len(name))), conditions=COUNTED)
 
-    assert not decide.is_deterministic(fold(*START, *on("a1", gpu)).line)
-    assert decide.is_deterministic(fold(*START, *on("a1", gpu), *on("a2", replace(gpu, device="cuda:1"))).line)
+    assert not judging.is_deterministic(fold(*START, *on("a1", gpu)).line)
+    assert judging.is_deterministic(fold(*START, *on("a1", gpu), *on("a2", replace(gpu, device="cuda:1"))).line)
     moved = replace(ENVIRONMENT, versions={"torch": "3.0"})
-    assert decide.is_deterministic(fold(*START, *on("a1", ENVIRONMENT), *on("a10", moved)).line)
+    assert judging.is_deterministic(fold(*START, *on("a1", ENVIRONMENT), *on("a10", moved)).line)
 
 
 @pytest.mark.parametrize(("timed", "speed"), [(True, 10.0), (False, None), (None, None)])
@@ -469,15 +469,15 @@ def test_a_failure_decides_whatever_else_ran() -> None:
 def test_only_runs_that_steer_are_evidence(purpose: Purpose) -> None:
     """Final runs, recorded commands and hand-logged runs never choose anything."""
     history = fold(*START, *ran("x", "a", finished(0.1), purpose=purpose), *ran("y", "a", crashed(), purpose=purpose))
-    assert len(decide.rows(history, LAB)) == purpose.steers
-    assert len(decide.rows(history, LAB, final=True)) == (purpose is Purpose.FINAL)
+    assert len(judging.rows(history, LAB)) == purpose.steers
+    assert len(judging.rows(history, LAB, final=True)) == (purpose is Purpose.FINAL)
 
 
 def test_evidence_is_a_loss() -> None:
     """A metric that is better when larger is turned around before it is judged."""
     upward = replace(LAB, metric=MetricSettings(name="acc", direction=Direction.MAXIMIZE, low=None, high=None))
-    assert [row.value for row in decide.rows(fold(*BASE), LAB)] == [1.0, 1.001]
-    assert [row.value for row in decide.rows(fold(*BASE), upward)] == [-1.0, -1.001]
+    assert [row.value for row in judging.rows(fold(*BASE), LAB)] == [1.0, 1.001]
+    assert [row.value for row in judging.rows(fold(*BASE), upward)] == [-1.0, -1.001]
 
 
 def test_the_headline_is_from_final_runs_alone() -> None:
@@ -657,7 +657,7 @@ def test_what_its_curve_has_ended_is_dropped_and_not_run_again() -> None:
     assert (verdict.gain, verdict.low, verdict.probability, verdict.replicate) == (None, None, None, None)
     assert "0.2 above the champion's" in verdict.because
     assert "no measurement" in verdict.because
-    assert B not in {row.arm for row in decide.rows(history, LAB)}
+    assert B not in {row.arm for row in judging.rows(history, LAB)}
     assert step(*events, Judged(verdict=verdict)) == Propose()
 
 

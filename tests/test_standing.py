@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab import decide, memory, standing
+from nightlab import judging, memory, standing
 from nightlab.config import JudgeSettings, MetricSettings, Settings
 from nightlab.judge import race
 from nightlab.judge.model import Row
@@ -111,7 +111,7 @@ def test_the_forecast_holds_if_the_value_is_right() -> None:
     logged(story, 0.9965)
     needed = stands(story).runs_needed
     assert needed == 2
-    rows, champion = decide.rows(story.own, SETTINGS), story.history.champion
+    rows, champion = judging.rows(story.own, SETTINGS), story.history.champion
     assert champion is not None
     name = ExperimentId("mine")
     newest = rows[-1].slot
@@ -127,7 +127,7 @@ def test_runs_of_the_lab_go_before_the_word() -> None:
     story = Story(SETTINGS)
     story.night(*BASE)
     name = story.idea("mine", 0.9979, judged=False)
-    rows = decide.rows(story.history, SETTINGS)
+    rows = judging.rows(story.history, SETTINGS)
     found = [weighed(story.history, SETTINGS, rows, name, loss) for loss in (0.5, 2.0)]
     assert found[0] == found[1]
     assert found[0].probability is not None
@@ -175,7 +175,7 @@ def test_a_night_that_explores_asks_for_less() -> None:
         story.night(*BASE)
         assert story.history.night is not None
         story.history.night.began = replace(story.history.night.began, mode=mode)
-        rows = decide.rows(story.history, story.settings)
+        rows = judging.rows(story.history, story.settings)
         needed.append(weighed(story.history, story.settings, rows, None, 0.9972).runs_needed or 99)
     assert needed[1] < needed[0]
 

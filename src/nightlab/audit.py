@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nightlab import ablation, decide
+from nightlab import ablation, judging
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History
 from nightlab.judge import discoveries, model, race
@@ -80,7 +80,7 @@ def chain(history: History, settings: Settings, found: dict[ExperimentId, Discov
     if not links:
         return []
     found = strict_test(history, settings) if found is None else found
-    rows = decide.rows(history, settings)
+    rows = judging.rows(history, settings)
     gone = ablation.removed(history, links)
     return [
         _link(history, settings, verdict, rows, gone.get(verdict.experiment), found.get(verdict.experiment))
@@ -171,4 +171,4 @@ def _by_race(state: ExperimentState) -> Verdict | None:
 
 def _rows(history: History, settings: Settings) -> list[model.Row]:
     """Every finished run of the line, in the order of time."""
-    return sorted(decide.rows(history, settings, final=None), key=lambda row: row.slot)
+    return sorted(judging.rows(history, settings, final=None), key=lambda row: row.slot)

@@ -5,17 +5,15 @@ The loop, the simulator and `log` ask the same functions. Nothing here reads a c
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
-from statistics import median
 
 from nightlab import ablation
 from nightlab.config import JudgeSettings, Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import model, race, removal
-from nightlab.judge.prior import LEARN_FROM, SHIPPED, Prior, Tried, learned
+from nightlab.judging import bar, is_given_up, prior, rows
 from nightlab.types import (
     NO_SLOT,
     Crashed,
@@ -25,7 +23,6 @@ from nightlab.types import (
     Finished,
     Lost,
     Purpose,
-    Run,
     StoppedEarly,
     TimedOut,
     Verdict,
@@ -37,10 +34,6 @@ TRY = "try"  # the emitter of ideas that a person or an agent brought as source
 EXPLORE, EXPLOIT = "explore", "exploit"  # how boldly a night keeps ideas
 FIRST_SEED = 42  # upstream's seed: a lab's first run is the one that everybody's first run is
 FINAL_SEEDS = 1_000_000  # final seeds start here, so that no search ever meets one
-MOST_SAVED = 1.0  # standard deviations of one run that an idea may at most lose for what it saves
-MOST_ASKED = 3.0  # of them that it must at most gain for what it costs: a gain that a single run shows
-LITTLE_MEMORY = 0.5  # tenths: allocators differ by a few percent from run to run
-SHORTEST_S = 1e-3  # no run is shorter, as far as the judge's clock goes
 MAX_LOST_IN_A_ROW = 9  # wasted runs of any experiment, one after another, before the lab gives the night up
 MAX_LOST = 3  # runs of one experiment, wasted in a row, before the lab gives it up
 
@@ -95,87 +88,6 @@ def final_seed(night: int, index: int) -> int:
 # --- judging ----------------------------------------------------------------------------------------------------
 
 
-def rows(
-    history: History, settings: Settings, *, final: bool | None = False, baseline: ExperimentId | None = None
-) -> list[model.Row]:
-    """The judge's evidence, oldest first: finished runs that may steer, those of the final blocks (`final`), or both
-    (None).
-
-    Only of the line that `baseline` (the latest night's, unless another is named) belongs to: under another one the
-    same number may mean another thing.
-    Values are turned into losses here: neither direction nor units of the metric enter the judge.
-    """
-    sign = settings.metric.direction.sign
-    line = history.line if baseline is None else history.line_of(baseline)
-    comparable = {state.experiment.id for state in line}
-    usual = _usual_wall(history.runs.values())
-    drifts = not is_deterministic(line)
-    # Numbered over all runs, so that rows of several calls can be put together.
-    devices: dict[tuple[str, str], int] = {}
-    for state in history.runs.values():
-        devices.setdefault(_where(state.run), len(devices))
-    return [
-        model.Row(
-            arm=state.run.experiment,
-            seed=state.run.seed,
-            slot=state.started_at / usual,
-            value=sign * state.value,
-            session=devices[_where(state.run)],
-            drifts=drifts,
-            speed=math.log(state.speed) if state.speed else None,
-        )
-        for state in history.runs.values()
-        if _is_asked(state.run.purpose, final)
-        and state.value is not None
-        and state.is_believed
-        and state.run.experiment in comparable
-    ]
-
-
-def _is_asked(purpose: Purpose, final: bool | None) -> bool:
-    """Whether `rows` is asked for runs of this purpose."""
-    if final is None:
-        return purpose.steers or purpose is Purpose.FINAL
-    return purpose is Purpose.FINAL if final else purpose.steers
-
-
-def _where(run: Run) -> tuple[str, str]:
-    """The machine and device that a run happened on; two of them share no drift."""
-    return run.environment.machine, run.environment.device
-
-
-def _usual_wall(runs: Iterable[RunState]) -> float:
-    """Seconds that a usual finished run takes: the unit in which the judge reckons the drift of a machine."""
-    walls = sorted(state.usage.wall_s for state in runs if state.usage and state.value is not None)
-    return max(walls[len(walls) // 2], SHORTEST_S) if walls else SHORTEST_S
-
-
-def prior(history: History, settings: Settings, evidence: list[model.Row]) -> Prior:
-    """What is believed of an idea before it runs: the lab's prior, shaped by what its own ideas did."""
-    believed = SHIPPED[settings.judge.prior]
-    tried = []
-    means: dict[ExperimentId, list[float]] = {}
-    for row in evidence:
-        means.setdefault(row.arm, []).append(row.value)
-    settled = [
-        s for s in history.line if s.verdict and s.verdict.decision.is_final and not ablation.is_removal(s.experiment)
-    ]
-    judged = [s for s in settled if s.experiment.id in means]
-    stopped = sum(any(_is_given_up(r) for r in s.runs) and s.experiment.id not in means for s in settled)
-    if len(judged) + stopped < LEARN_FROM:
-        return believed
-    noise = model.noise(evidence, settings.judge)
-    if noise is None:
-        return believed
-    for state in judged:
-        assert state.verdict is not None
-        own, other = means[state.experiment.id], means.get(state.verdict.champion)
-        if other:
-            difference = sum(own) / len(own) - sum(other) / len(other)
-            tried.append(Tried(difference, noise.sd * math.sqrt(1.0 / len(own) + 1.0 / len(other))))
-    return learned(believed, tried, noise.sd, stopped)
-
-
 def due(history: History) -> list[ExperimentId]:
     """Experiments with news that no verdict has taken into account, oldest first."""
     champion = history.champion
@@ -221,7 +133,7 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
             because=describe_failure(failed[-1]),
             runs_used=len(state.finished()),
         )
-    given_up = next((r.outcome for r in _steering(state) if _is_given_up(r)), None)
+    given_up = next((r.outcome for r in _steering(state) if is_given_up(r)), None)
     if isinstance(given_up, StoppedEarly) and not any(_is_evidence(r) for r in _steering(state)):
         return Verdict(
             experiment=experiment,
@@ -242,70 +154,6 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
         prior=prior(history, settings, evidence),
         bar=bar(history, settings, experiment, champion),
     )
-
-
-def bar(history: History, settings: Settings, experiment: ExperimentId, champion: ExperimentId) -> race.Bar:
-    """What an idea must gain to be kept, for the lines that it adds to the champion and the memory that it takes.
-
-    Lines are those of its patch that hold code, where that is the difference from the champion. An idea that saves may
-    lose for it, but at most `MOST_SAVED`: equal and simpler wins, worse and simpler does not. None has to gain more
-    than `MOST_ASKED` for what it costs: a rewrite that gains clearly is worth its lines.
-    """
-    judge = settings.judge
-    lines = _lines_added(history, experiment, champion)
-    before, after = _memory(history.state(champion)), _memory(history.state(experiment))
-    tenths = 10.0 * (after / before - 1.0) if before and after else 0.0
-    tenths = tenths if abs(tenths) >= LITTLE_MEMORY else 0.0
-    reasons = [text for text in (_lines_in_words(lines), _memory_in_words(tenths)) if text]
-    sigmas = min(max(judge.line_price * lines + judge.memory_price * tenths, -MOST_SAVED), MOST_ASKED)
-    if sigmas < 0.0:
-        return race.Bar(sigmas=sigmas, why=" and ".join(reasons))
-    if judge.useful_gain > 0.0:
-        reasons.insert(0, "being useful")
-    return race.Bar(sigmas=sigmas, gain=judge.useful_gain, why=" and ".join(reasons))
-
-
-def _lines_added(history: History, experiment: ExperimentId, champion: ExperimentId) -> int:
-    """Lines of code that an idea adds to the champion; 0 where its patch is the difference from something else."""
-    idea = history.state(experiment).experiment
-    is_step = idea.parent == champion and idea.parent_commit == history.state(champion).experiment.commit
-    return code_lines(idea.patch) if is_step else 0
-
-
-def code_lines(patch: str) -> int:
-    """Lines of code that a unified diff adds, less those that it takes away; blank lines and comments are none."""
-    count = 0
-    for line in patch.splitlines():
-        if (
-            line[:1] in ("+", "-")
-            and line[:3] not in ("+++", "---")
-            and line[1:].strip()
-            and line[1:].lstrip()[0] != "#"
-        ):
-            count += 1 if line[0] == "+" else -1
-    return count
-
-
-def _lines_in_words(lines: int) -> str:
-    if lines == 0:
-        return ""
-    return f"{abs(lines)} {'line' if abs(lines) == 1 else 'lines'} {'more' if lines > 0 else 'fewer'}"
-
-
-def _memory_in_words(tenths: float) -> str:
-    if tenths == 0.0:
-        return ""
-    return f"{abs(10 * tenths):.0f} % {'more' if tenths > 0 else 'less'} memory"
-
-
-def _memory(state: ExperimentState) -> float | None:
-    """Megabytes that a usual run of the experiment took at its peak; None where nobody measured it."""
-    known = [
-        r.outcome.metrics.memory_mb
-        for r in state.runs
-        if isinstance(r.outcome, Finished) and r.outcome.metrics.memory_mb
-    ]
-    return median(known) if known else None
 
 
 def thresholds(history: History, settings: Settings) -> JudgeSettings:
@@ -375,36 +223,6 @@ def describe_failure(state: RunState) -> str:
     return "gave no result"
 
 
-def is_deterministic(line: Iterable[ExperimentState]) -> bool:
-    """Whether the same source, seed and environment give the same value here, so that only seeds vary.
-
-    Known from runs that repeat another one: there is such a pair, and in none do the values differ. Before there is
-    one, a CPU run whose value does not depend on speed (its receipt or the lab says so) is taken for it: such a budget
-    counts work, as the shipped CPU profiles' do. A GPU may add in another order each time, so it has to show it.
-
-    Args:
-        line: experiments that can be compared with each other (`History.line`).
-    """
-    values: dict[tuple[str, ...], list[float]] = {}
-    declared = False
-    for state in line:
-        for run in state.finished():
-            if run.run.purpose not in (Purpose.EXEC, Purpose.LOG) and run.value is not None:
-                values.setdefault(_circumstances(run.run), []).append(run.value)
-                counts_work = run.conditions is not None and run.conditions.timed is False
-                declared = declared or (counts_work and run.run.environment.device.startswith("cpu"))
-    repeated = [found for found in values.values() if len(found) > 1]
-    return all(len(set(found)) == 1 for found in repeated) if repeated else declared
-
-
-def _circumstances(run: Run) -> tuple[str, ...]:
-    """All that is on record of what a run's value may depend on, the device's speed left out."""
-    here = run.environment
-    versions = (f"{name} {version}" for name, version in sorted(here.versions.items()))
-    kind = here.device.partition(":")[0]
-    return run.experiment, str(run.seed), kind, here.machine, here.python, here.platform, *versions
-
-
 def _failed(state: RunState) -> bool:
     return isinstance(state.outcome, Crashed | TimedOut | Voided | Disputed) and state.is_believed
 
@@ -426,11 +244,6 @@ def _how_wasted(runs: Sequence[RunState]) -> str:
     return " or ".join([*were_lost, *doubted])
 
 
-def _is_given_up(state: RunState) -> bool:
-    """Whether its own curve ended it: no measurement, and yet a word on the idea."""
-    return isinstance(state.outcome, StoppedEarly) and not is_infrastructure(state.outcome)
-
-
 def _open_ideas(history: History) -> Iterator[ExperimentState]:
     """Ideas that have no final verdict yet. One that the night builds on, unproven as it is, is none of them."""
     champion = history.champion
@@ -449,7 +262,7 @@ def _has_news(history: History, state: ExperimentState, champion: ExperimentId) 
     if _gave_up(history, state):
         return True
     settled = [r for r in _steering(state) if _is_settled(r)]
-    if not any(_failed(r) or _is_given_up(r) for r in settled) and len(settled) < state.experiment.plan.seeds:
+    if not any(_failed(r) or is_given_up(r) for r in settled) and len(settled) < state.experiment.plan.seeds:
         return False
     if state.verdict and state.verdict.champion != champion:
         return True

@@ -65,10 +65,10 @@ def stand_of(ledger: Ledger, settings: Settings, record: Record, *, remember: bo
 
 
 def _weighed(ledger: Ledger, settings: Settings, record: Record, value: float) -> Stand:
-    from nightlab import decide
+    from nightlab import judging
 
     history = ledger.history(own=True, patches=False)
-    rows = decide.rows(history, settings)
+    rows = judging.rows(history, settings)
     name = ExperimentId(record.experiment) if record.experiment else None
     return weighed(history, settings, rows, name, settings.metric.direction.sign * value)
 
@@ -79,13 +79,13 @@ def weighed(history: History, settings: Settings, rows: Sequence[Row], name: Exp
     Args:
         history: the lab's own.
         settings: the lab.
-        rows: the judge's evidence (`decide.rows`).
+        rows: the judge's evidence (`judging.rows`).
         name: its experiment, if the lab knows it.
         loss: what its author says that it gave, as a loss; used where the lab has not run it.
     """
     from statistics import fmean
 
-    from nightlab import decide
+    from nightlab import decide, judging
     from nightlab.judge import model, planning, race
 
     champion, known = history.champion, {row.arm for row in rows}
@@ -98,7 +98,7 @@ def weighed(history: History, settings: Settings, rows: Sequence[Row], name: Exp
         arm = _BY_WORD
         evidence += planning.made_up(rows, [(arm, loss)])
     judge = decide.thresholds(history, settings)
-    prior = decide.prior(history, settings, list(rows))
+    prior = judging.prior(history, settings, list(rows))
     belief = model.posterior(arm, champion, evidence, judge, prior)
     if belief is None:
         return fewest

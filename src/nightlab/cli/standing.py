@@ -150,7 +150,7 @@ def _replicate(settings: Settings, args: argparse.Namespace) -> int:
 
 def _say(lab: Lab, done: Replicated) -> None:
     """The verdict in a line, and what it means for what comes."""
-    from nightlab import decide
+    from nightlab import decide, judging
     from nightlab.judge import race
     from nightlab.report.text import plain
     from nightlab.report.words import more_runs
@@ -169,7 +169,7 @@ def _say(lab: Lab, done: Replicated) -> None:
         branch = lab.git.free_branch(lab.settings.branch)
         print(f"kept: it is the proven champion now, and the tip of {branch}")
     elif done.verdict.decision is Decision.RETEST and lab.history.champion is not None:
-        rows, judge = decide.rows(lab.history, lab.settings), decide.thresholds(lab.history, lab.settings)
+        rows, judge = judging.rows(lab.history, lab.settings), decide.thresholds(lab.history, lab.settings)
         needed = race.runs_needed(done.experiment, lab.history.champion, rows, judge)
         print(f"not proven yet: needs {more_runs(needed)} if its estimate is right; `nightlab next` says which")
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nightlab import ablation, decide
+from nightlab import ablation, decide, judging
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import race
@@ -163,7 +163,7 @@ def _open(history: History, settings: Settings, ideas: Sequence[ExperimentState]
         for s in ideas
         if s.verdict and (s.verdict.decision is Decision.RETEST or race.is_near_miss(s.verdict, settings.judge))
     ]
-    rows = decide.rows(history, settings) if near else []
+    rows = judging.rows(history, settings) if near else []
     comparable = {state.experiment.id for state in history.line}
     measured = {row.arm for row in rows}
     found = []

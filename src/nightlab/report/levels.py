@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nightlab import decide
+from nightlab import decide, judging
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History
 from nightlab.judge import model, race
@@ -48,7 +48,7 @@ class Levels:
         self._settings = settings
         self._sign = settings.metric.direction.sign
         self.baseline = baseline or (history.night.began.baseline if history.night else None)
-        self._rows = decide.rows(history, settings, baseline=self.baseline)
+        self._rows = judging.rows(history, settings, baseline=self.baseline)
         self._values: dict[ExperimentId, list[float]] = {}
         for row in self._rows:
             self._values.setdefault(row.arm, []).append(row.value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nightlab import decide
+from nightlab import decide, judging
 from nightlab.config import Settings
 from nightlab.history import ExperimentState, History
 from nightlab.judge import race
@@ -112,7 +112,7 @@ def _needed(history: History, settings: Settings, state: ExperimentState, step: 
     if verdict is None or verdict.decision is not Decision.RETEST:
         why = "recorded, and it has not run on all its seeds yet"
         return _todo(state, what="idea", command="nightlab wait", why=why, seeds=(step.seed,))
-    rows = decide.rows(history, settings)
+    rows = judging.rows(history, settings)
     champion = history.champion
     assert champion is not None
     measured = {row.arm for row in rows}

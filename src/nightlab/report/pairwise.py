@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nightlab import decide
+from nightlab import judging
 from nightlab.config import Settings
 from nightlab.errors import NotFoundError, UsageError
 from nightlab.history import ExperimentState, History, RunState
@@ -120,8 +120,8 @@ def _counted(state: ExperimentState) -> list[RunState]:
 def _belief(history: History, settings: Settings, a: ExperimentState, b: ExperimentState) -> race.Comparison | None:
     assert a.root is not None
     pair = {a.experiment.id, b.experiment.id}
-    evidence = [row for row in decide.rows(history, settings, final=None, baseline=a.root) if row.arm in pair]
-    others = [row for row in decide.rows(history, settings, baseline=a.root) if row.arm not in pair]
+    evidence = [row for row in judging.rows(history, settings, final=None, baseline=a.root) if row.arm in pair]
+    others = [row for row in judging.rows(history, settings, baseline=a.root) if row.arm not in pair]
     return race.compare(a.experiment.id, b.experiment.id, evidence, settings.judge, noise_rows=others)
 
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from nightlab import decide
+from nightlab import judging
 from nightlab.ablation import is_removal
 from nightlab.config import Settings
 from nightlab.errors import NotFoundError
@@ -28,7 +28,7 @@ def world_of(history: History, settings: Settings) -> World:
     Raises:
         NotFoundError: too little has happened to say.
     """
-    rows = decide.rows(history, settings) if history.night is not None else []
+    rows = judging.rows(history, settings) if history.night is not None else []
     noise = model.noise(rows, settings.judge) if rows else None
     judged = [s for s in history.line if s.verdict is not None and s.verdict.decision.is_final]
     ideas = [s for s in judged if not is_removal(s.experiment)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab import decide
+from nightlab import decide, judging
 from nightlab.config import JudgeSettings, Settings
 from nightlab.judge import race
 from nightlab.judge.prior import GENERIC, HELPS, LEARN_FROM, SHIPPED
@@ -53,7 +53,7 @@ def test_a_slot_is_a_usual_run_long() -> None:
         base = told.night(0.998, 0.9985)
         told.now += 60 * 12 * minutes
         told.runs(base, 0.9982, purpose=Purpose.REPLICATE)
-        slots = [row.slot for row in decide.rows(told.history, SETTINGS)]
+        slots = [row.slot for row in judging.rows(told.history, SETTINGS)]
         assert [slot - slots[0] for slot in slots] == pytest.approx([0.0, 1.0, 14.0])
 
 
@@ -62,7 +62,7 @@ def test_values_are_losses_from_runs_that_may_steer() -> None:
     told = Story(SETTINGS)
     base = told.night(*BASE)
     told.runs(base, 0.9, purpose=Purpose.FINAL)
-    steering, final, both = (decide.rows(told.history, SETTINGS, final=final) for final in (False, True, None))
+    steering, final, both = (judging.rows(told.history, SETTINGS, final=final) for final in (False, True, None))
     assert [row.value for row in steering] == list(BASE)
     assert [row.value for row in final] == [0.9]
     assert both == [*steering, *final]
@@ -76,7 +76,7 @@ def test_a_device_has_one_number_whatever_is_asked_for() -> None:
         run = told.start(base, purpose)
         on(told, "cuda:1")
         told.end(run, Finished(metrics=Metrics(primary=0.99)))
-    steering, final = (decide.rows(told.history, SETTINGS, final=final) for final in (False, True))
+    steering, final = (judging.rows(told.history, SETTINGS, final=final) for final in (False, True))
     assert [row.session for row in steering] == [0, 0, 0, 1]
     assert [row.session for row in final] == [1]
 
@@ -89,7 +89,7 @@ def test_the_speed_of_the_device_is_told_as_its_logarithm() -> None:
     met = Conditions(before=reading, after=reading, timed=True)
     told.tell(Ended(run=run, outcome=Finished(metrics=Metrics(primary=0.997)), usage=Usage(wall_s=300, cpu_s=1),
                     conditions=met))  # fmt: skip
-    rows = decide.rows(told.history, SETTINGS)
+    rows = judging.rows(told.history, SETTINGS)
     assert [row.speed for row in rows] == [None, pytest.approx(2.302585)]
 
 
@@ -97,7 +97,7 @@ def test_nothing_drifts_where_a_run_repeats_to_the_digit() -> None:
     """A lab whose same seed gave the same value twice has no drift; one that has not shown it may have."""
     told = Story(SETTINGS)
     base = told.night(0.998, 0.9985)
-    assert all(row.drifts for row in decide.rows(told.history, SETTINGS))
+    assert all(row.drifts for row in judging.rows(told.history, SETTINGS))
     for value in (0.998, 0.9981):  # the baseline's first seed once more
         again = Story(SETTINGS)
         again.tell(*(recorded.event for recorded in told.recorded))
@@ -108,7 +108,7 @@ def test_nothing_drifts_where_a_run_repeats_to_the_digit() -> None:
         again.recorded[-1] = Recorded(seq=started.seq, at=started.at, event=event)
         again.history = type(again.history).fold(again.recorded)
         again.end(run, Finished(metrics=Metrics(primary=value)))
-        assert {row.drifts for row in decide.rows(again.history, SETTINGS)} == {value != 0.998}
+        assert {row.drifts for row in judging.rows(again.history, SETTINGS)} == {value != 0.998}
 
 
 # --- the prior --------------------------------------------------------------------------------------------------
@@ -129,10 +129,10 @@ def tried(gains: list[float]) -> Story:
 def test_the_prior_is_the_shipped_one_until_enough_is_judged() -> None:
     """One idea fewer than that and nothing has moved, whatever the ideas did; it is the one that the settings name."""
     told = tried([0.02] * (LEARN_FROM - 1))
-    rows = decide.rows(told.history, KNOWN)
-    assert decide.prior(told.history, KNOWN, rows) == GENERIC
+    rows = judging.rows(told.history, KNOWN)
+    assert judging.prior(told.history, KNOWN, rows) == GENERIC
     gpu = replace(KNOWN, judge=replace(KNOWN.judge, prior="gpu-5min"))
-    assert decide.prior(told.history, gpu, rows) == SHIPPED["gpu-5min"]
+    assert judging.prior(told.history, gpu, rows) == SHIPPED["gpu-5min"]
 
 
 def test_from_twenty_judged_ideas_on_the_lab_s_own_shape_the_prior() -> None:
@@ -140,7 +140,7 @@ def test_from_twenty_judged_ideas_on_the_lab_s_own_shape_the_prior() -> None:
     found = []
     for gains in ([0.02, -0.02] * (LEARN_FROM // 2), [-0.02] * LEARN_FROM):
         told = tried(gains)
-        found.append(decide.prior(told.history, KNOWN, decide.rows(told.history, KNOWN)).helps)
+        found.append(judging.prior(told.history, KNOWN, judging.rows(told.history, KNOWN)).helps)
     assert found[0] > 3 * HELPS > HELPS > found[1]
 
 
@@ -148,7 +148,7 @@ def test_ideas_without_a_verdict_teach_nothing() -> None:
     """Twenty ideas of which the last is still open are nineteen."""
     told = tried([0.02] * (LEARN_FROM - 1))
     told.idea("open", 0.5, judged=False)
-    assert decide.prior(told.history, KNOWN, decide.rows(told.history, KNOWN)) == GENERIC
+    assert judging.prior(told.history, KNOWN, judging.rows(told.history, KNOWN)) == GENERIC
 
 
 # --- what an idea costs -----------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_ideas_without_a_verdict_teach_nothing() -> None:
 )
 def test_code_lines(patch: str, lines: int) -> None:
     """Lines of code that a patch adds, less those that it takes away."""
-    assert decide.code_lines(patch) == lines
+    assert judging.code_lines(patch) == lines
 
 
 def patch_of(lines: int) -> str:
@@ -179,7 +179,7 @@ def bar_of(lines: int = 0, memory: float = 4321.0, settings: Settings = SETTINGS
     base = told.night(*BASE)
     name = told.experiment("idea", parent=base, patch=patch_of(lines) if lines else "")
     told.end(told.start(name), Finished(metrics=Metrics(primary=0.99, memory_mb=memory)))
-    return decide.bar(told.history, settings, name, base)
+    return judging.bar(told.history, settings, name, base)
 
 
 @pytest.mark.parametrize(
