@@ -77,7 +77,7 @@ class Rival:
 
 # The useful effect is a user's choice in hillclimbanything and has no default. 0.1 % is the 0.001 bpb (of about 1) that
 # a public fork of autoresearch asks of a keep. Between 0.02 % and 0.2 % the screened rule gained 39 to 53 % of what
-# greedy keeping gained in the world of benchmarks/race.py (150 nights), so nothing hangs on it.
+# greedy keeping gained in a world of the same figures as the reference world (150 nights), so nothing hangs on it.
 USEFUL_EFFECT = "0.1%"
 
 RIVALS = (
