@@ -51,9 +51,9 @@ class Player:
 
         While it is judged its status is `keep`, as the brief of autoresearch has an agent write for a better value (a
         worse one is discarded whatever its status), so that its own step counts in the noise floor. Other readings did
-        not serve the package better in a world of the same figures as the reference world (200 nights each; judged as `discard`, three
-        or five baseline rows as keeps, every better value recorded as a keep): none gained more than this one by more
-        than a standard error, and none promoted less noise.
+        not serve the package better in a world of the same figures as the reference world (200 nights each; judged as
+        `discard`, three or five baseline rows as keeps, every better value recorded as a keep): none gained more than
+        this one by more than a standard error, and none promoted less noise.
         """
         index = len(self._rows) + 1
         row = Experiment(index, f"{index:07x}", value, 1.0, Status.KEEP, "")
