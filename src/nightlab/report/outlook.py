@@ -171,13 +171,13 @@ def _night(history: History, settings: Settings, now: float) -> Iterator[Todo]:
 def _said(step: decide.Step, night: int, on: str) -> tuple[str, str, tuple[int, ...]]:
     """What a step of the night is called, why it is taken, and its seeds."""
     if isinstance(step, decide.Execute):
-        why = {
+        reasons = {
             "baseline": "the champion needs runs of its own before anything is compared with it",
             "final": "fresh seeds of champion and starting point for the headline",
         }
         purpose = step.purpose.value
-        if purpose in why:
-            return purpose, f"night {night} goes on: {why[purpose]}", (step.seed,)
+        if purpose in reasons:
+            return purpose, f"night {night} goes on: {reasons[purpose]}", (step.seed,)
         return "night", f"night {night} is not over and goes on with what is open", (step.seed,)
     if isinstance(step, decide.Propose):
         return "propose", f"night {night} goes on: the search is asked for an idea {on}", ()
