@@ -58,6 +58,39 @@ class Change:
         return f"{self.name} {self.old} -> {self.new}" if self.kind is ChangeKind.KNOB else self.name
 
 
+EMITTERS = (
+    "local_tuner",
+    "optimizer_hacker",
+    "architecture_mutator",
+    "simplifier",
+    "contrarian",
+    "recombinator",
+    "anomaly_chaser",
+)
+"""The ways of proposing, in the order that decides ties. Each is a weighting over the same few mechanisms."""
+
+
+class Phase(StrEnum):
+    """What the search is about at the moment."""
+
+    BASELINE = "baseline"  # nothing is known yet
+    EXPLORE = "explore"
+    EXPLOIT = "exploit"  # what was tried lately pays: go on
+    RECOMBINE = "recombine"  # nothing pays, and near misses wait to be put together
+    STABILIZE = "stabilize"  # too much crashes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What the search's model expects of an idea; stored before its run, scored after it."""
+
+    gain: float  # expected, against the champion of the moment; units of the metric, positive is better
+    deviation: float  # standard deviation of that gain as the model sees it
+    chance: float  # P(better than the champion)
+    crash: float = 0.0  # P(it crashes)
+    model: str = ""  # what the forecast rests on: "prior" (public histories alone), "history"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What the search asked for when the experiment was proposed."""
@@ -65,6 +98,10 @@ class Plan:
     emitter: str
     brief: str = ""
     niche: str = ""  # the niche wanted, not the one measured afterwards
+    phase: str = ""  # of the search when it was planned
+    forecast: Forecast | None = None
+    cites: tuple[str, ...] = ()  # conjectures that speak for it
+    parents: tuple[ExperimentId, ...] = ()  # stepping stones whose changes it takes over, besides its parent
     predicted_gain: float | None = None  # in units of the metric, positive is better
     seeds: int = 1  # runs wanted before the first verdict
     without: ExperimentId | None = None  # of a removal: the link of the champion's chain whose change is left out
@@ -376,6 +413,94 @@ class Stand:
     standing: Standing
     probability: float | None = None  # P(better than the champion that it has to beat); None: nothing to reckon with
     runs_needed: int | None = 0  # more runs of the lab's that prove it if its value is right; None: too many to tell
+
+
+# --- what the search remembers ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Niche:
+    """A cell of the archive, on measured axes: the kind of change against the baseline of its line, and its costs.
+
+    Costs are in words relative to the baseline's, "unknown" where a run did not measure them.
+    """
+
+    kind: str  # of change, by the syntax tree: optimizer, schedule, architecture, attention, batch, ...
+    size: str  # parameters: smaller, same, larger
+    memory: str  # leaner, same, heavier
+    pace: str  # throughput: slower, same, faster
+    code: str  # lines of source: shrinking, same, growing
+
+    def __str__(self) -> str:
+        return "/".join((self.kind, self.size, self.memory, self.pace, self.code))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elite:
+    """The best experiment of a niche."""
+
+    niche: Niche
+    experiment: ExperimentId
+    probability: float  # P(better than the champion it was judged against), the judge's
+    gain: float | None  # posterior mean against the baseline of its line, units of the metric, positive is better
+    count: int  # experiments of the niche
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conjecture:
+    """A claim about changes of one kind: change, context -> effect. Updated by every verdict, cited by its id."""
+
+    id: str  # "c" + six hex digits of change and context
+    change: str  # "MATRIX_LR up", "swiglu", "crash: CUDA out of memory"
+    context: str  # where it was seen: device kind, budget, base
+    gain: float | None  # effect: mean over its evidence, units of the metric, positive is better; None for crashes
+    low: float | None  # 95 % interval
+    high: float | None
+    support: tuple[ExperimentId, ...]  # oldest first
+    against: tuple[ExperimentId, ...]  # what contradicts it
+    is_no_fly: bool = False  # such changes crash: avoid them, as long as the base is the one they crashed on
+    has_expired: bool = False  # the base has changed since
+
+    @property
+    def weight(self) -> int:
+        """Experiments that speak of it, either way."""
+        return len(self.support) + len(self.against)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a run taught, in the terms of the older control plane. They describe; credit is expected gain per minute."""
+
+    fitness: float
+    novelty: float
+    information: float
+    surprise: float
+    complexity: float
+    memory: float
+
+    @property
+    def score(self) -> float:
+        return self.fitness + self.novelty + self.information + self.surprise - self.complexity - self.memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What an experiment did and taught, once its first run has ended. Derived from the history, never stored."""
+
+    experiment: ExperimentId
+    run: RunId
+    emitter: str
+    phase: str
+    niche: Niche
+    summary: str  # what changed, one line
+    crash: str  # signature; "" if it ran
+    value: float | None  # of this run, units of the metric
+    gain_vs_best: float | None  # this run's value against the best value before it, positive is better
+    gain_vs_baseline: float | None
+    terms: Terms
+    recommendation: str  # keep, discard or investigate: advice; the verdict decides
+    verdict: Verdict | None
+    conjectures: tuple[Conjecture, ...]  # those that this experiment moved, at most three
 
 
 # --- events -----------------------------------------------------------------------------------------------------
