@@ -9,9 +9,10 @@ An effect is the random-effects mean of its experiments' verdict gains, shrunk t
     variance = 1 / (sum(weight) + 1 / omega^2)
 
 tau^2, how much experiments of one kind differ among themselves, is DerSimonian and Laird's moment estimator (1986,
-Controlled Clinical Trials 7) with a mean for each kind, pooled over all knobs and edits, and over all lanes:
-none alone has enough experiments. omega^2, how far kinds reach, is the moment estimator of empirical Bayes (Efron and
-Morris 1975, JASA 70). Gains are winsorised at three robust deviations: a run that diverged says "bad", not how bad the next one will be.
+Controlled Clinical Trials 7) with a mean for each kind, pooled over all knobs and edits, and over all lanes: none
+alone has enough experiments. omega^2, how far kinds reach, is the moment estimator of empirical Bayes (Efron and
+Morris 1975, JASA 70). Gains are winsorised at three robust deviations: a run that diverged says "bad", not how bad
+the next one will be.
 """
 
 from __future__ import annotations
