@@ -63,6 +63,10 @@ class Evidence:
     def belief(self, key: Key, before: Belief) -> Belief:
         return before.after(self.won.get(key, 0.0), self.lost.get(key, 0.0))
 
+    def tries(self, name: str) -> float:
+        """Weight of the verdicts on changes of that knob or edit, whichever way."""
+        return sum(weight for tally in (self.won, self.lost) for (known, _), weight in tally.items() if known == name)
+
     def crashes(self, name: str, way: Way, value: Value) -> bool:
         """Whether that value has crashed, or a milder one the same way and nothing beyond that ran."""
         ran = self.ran.get((name, way), ())
