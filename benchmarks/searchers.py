@@ -76,7 +76,7 @@ def search_cma(sitting: Sitting) -> None:
 
 
 def _search_optuna(sitting: Sitting, sampler: Callable[[], optuna.samplers.BaseSampler]) -> None:
-    """Ask and tell. A crash is told as the worst value seen: both samplers look at ranks, and neither learns of a gap."""
+    """Ask and tell. A crash is told as the worst value seen: both samplers look at ranks alone."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

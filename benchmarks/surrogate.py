@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.spaces import Axis, Config, Result, Space, Value, luck
 from nightlab.errors import ConfigError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 NOISE = 0.0005
@@ -74,7 +74,7 @@ def read_tables(paths: Sequence[Path]) -> Tables:
     rows = [row for row in everything if all(_fits(axis, row.config.get(axis.name)) for axis in axes)]
     if not axes or sum(row.value is not None for row in rows) < FOLDS:
         raise ConfigError(
-            f"{', '.join(path.name for path in paths)}: no knobs that all tables share, or hardly a run that ended well",
+            f"{', '.join(path.name for path in paths)}: no knobs that all share, or hardly a run that ended well",
             hint="leave out the tables whose `config` holds other knobs",
         )
     space = Space(tuple(axes), {})
