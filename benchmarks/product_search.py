@@ -60,9 +60,7 @@ def search_product(sitting: Sitting, without: frozenset[str] = frozenset()) -> N
     site.night = night
     night.play(sitting.budget)
     site.mark()
-    while not sitting.spent:  # the night ended before its runs were spent: nothing changes any more
-        sitting.tried.append(sitting.tried[-1])
-        sitting.incumbents.append(sitting.incumbent)
+    sitting.stop()  # where the night ended before its runs were spent
 
 
 def proposer(without: frozenset[str] = frozenset()) -> Proposer:

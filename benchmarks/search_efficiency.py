@@ -113,17 +113,18 @@ def play(
     values: dict[str, dict[int, tuple[float, ...]]] = {}
     seconds: dict[str, float] = {}
     for name in methods:
-        search, spent = method(name), 0.0
+        search, spent, unused = method(name), 0.0, 0
         columns: dict[int, list[float]] = {mark: [] for mark in marks}
         for seed in seeds:
             sitting, began = Sitting(objective, seed, budget), time.perf_counter()
             search(sitting)
-            spent += time.perf_counter() - began
+            spent, unused = spent + time.perf_counter() - began, unused + sitting.unused
             for mark in marks:
                 columns[mark].append((score or objective.truth)(sitting.incumbents[mark - 1]))
         values[name] = {mark: tuple(column) for mark, column in columns.items()}
         seconds[name] = spent / len(seeds)
-        print(f"{objective.name}: {name}, {seconds[name]:.2f} s a search", file=sys.stderr, flush=True)
+        idle = f", {unused / len(seeds):.1f} runs left unused" if unused else ""
+        print(f"{objective.name}: {name}, {seconds[name]:.2f} s a search{idle}", file=sys.stderr, flush=True)
     return Played(objective.name, values, seconds)
 
 

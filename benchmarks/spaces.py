@@ -161,6 +161,7 @@ class Sitting:
     tried: list[tuple[Config, Result]] = field(default_factory=list)
     incumbents: list[Config] = field(default_factory=list)  # after each run
     best: float = math.inf  # measured
+    unused: int = 0  # runs that the search had no use for
 
     @property
     def spent(self) -> bool:
@@ -169,6 +170,11 @@ class Sitting:
     @property
     def incumbent(self) -> Config:
         return self.incumbents[-1] if self.incumbents else self.objective.space.start
+
+    def stop(self) -> None:
+        """The search is over: what it has is what it has to the end."""
+        self.unused = self.budget - len(self.tried)
+        self.incumbents += [self.incumbent] * self.unused
 
     def measure(self, config: Config) -> Result:
         """Spend one run."""
