@@ -2,15 +2,16 @@
 
 The space is written as a tiny source of capitalised constants, and a run reads the knobs back from the source. As in
 the other methods a number outside a knob's range is its end and one between the values of a grid is the nearest, so
-the source of an idea is rewritten to what it means there; an idea that then is a configuration the lab has costs no
-run and is asked for again, as the loop does with a source that is recorded already.
+the source of an idea is rewritten to what it means there. An idea that then is a configuration the lab has costs no
+run: its source is recorded as known, so that it is not proposed again, and the next idea is asked for, as the loop
+does with a source that is recorded already.
 """
 
 from __future__ import annotations
 
 import inspect
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.spaces import Config, Sitting, Space, Value
@@ -22,7 +23,7 @@ from nightlab.search.changes import changes_between
 from nightlab.search.knobs import Knob, find_knobs, set_knobs
 from nightlab.search.propose import Proposer
 from nightlab.search.source import experiment_id, patch, source_hash
-from nightlab.sim.night import BASELINE, Answer, Night
+from nightlab.sim.night import BASELINE, Answer, Night, experiment
 from nightlab.types import (
     Bounds,
     Crashed,
@@ -34,7 +35,9 @@ from nightlab.types import (
     Idea,
     Metrics,
     Plan,
+    Proposed,
     Purpose,
+    Recorded,
     Run,
 )
 
@@ -58,6 +61,7 @@ def search_product(sitting: Sitting, without: frozenset[str] = frozenset()) -> N
     site = Site(sitting, proposer(without))
     night = Night(site, settings)
     site.night = night
+    site.hold(site.files[BASELINE])  # the simulator's baseline has no source of its own
     night.play(sitting.budget)
     site.mark()
     sitting.stop()  # where the night ended before its runs were spent
@@ -152,6 +156,7 @@ class Site:
             if made is not None:
                 return made
             self.refused += 1
+            self.hold(answer.files)
         return Exhausted(reason=f"{ASKED} proposals in a row were configurations that the lab has")
 
     def without(self, link: ExperimentId, champion: ExperimentId) -> Experiment | None:
@@ -180,6 +185,15 @@ class Site:
         if result.value is None:
             return Answer(Crashed(summary=result.reason, signature=result.reason), 1.0)
         return Answer(Finished(metrics=Metrics(primary=result.value)), 1.0)
+
+    def hold(self, files: Files) -> None:
+        """Record a source that the lab is not to be offered (again): of no line of experiments, without runs."""
+        assert self.night is not None
+        history, digest = self.night.history, source_hash(files, DIGEST)
+        name = experiment_id(digest)
+        if name not in history.experiments:
+            known = replace(experiment(name, None, "known"), source_hash=digest)
+            history.apply(Recorded(seq=history.seq + 1, at=self.night.at, event=Proposed(experiment=known)))
 
     def mark(self) -> None:
         """The champion after the runs so far is the incumbent then, whatever was measured best."""

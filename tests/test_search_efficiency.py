@@ -25,7 +25,8 @@ from nightlab.errors import ConfigError, UsageError
 from nightlab.history import History
 from nightlab.search.knobs import find_knobs
 from nightlab.search.propose import Proposer
-from nightlab.types import EMITTERS, Exhausted, ExperimentId, Files, Idea
+from nightlab.search.source import source_hash
+from nightlab.types import EMITTERS, Exhausted, ExperimentId, Files, Idea, Plan
 
 START: dict[str, int | float | str] = {"MATRIX_LR": 0.04, "DEPTH": 8, "WINDOW_PATTERN": "SSSL"}
 
@@ -208,6 +209,35 @@ def test_a_search_that_ends_early_keeps_what_it_has(world: Surrogate, monkeypatc
     search_product(sitting)
     assert sitting.incumbents == [START] * 9
     assert sitting.unused == 7
+
+
+def test_an_idea_that_is_known_costs_no_run_and_is_not_offered_again(
+    world: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rates beyond the end are one configuration: the second is refused, and lies in the history from then on."""
+    top = next(axis.high for axis in world.space.axes if axis.name == "MATRIX_LR")
+    offered: list[str] = []
+
+    def propose(
+        self: Proposer, history: History, base: ExperimentId, files: Files, rng: random.Random
+    ) -> Idea | Exhausted:
+        known = {state.experiment.source_hash for state in history.experiments.values()}
+        assert source_hash(rendered(world.space, world.space.start), product_search.DIGEST) in known
+        for rate in (3.0, 5.0):
+            changed = rendered(world.space, {**START, "MATRIX_LR": rate})
+            if f"{rate}" not in offered:
+                offered.append(f"{rate}")
+                return Idea(description=f"{rate}", files=changed, plan=Plan(emitter="local_tuner"))
+        assert source_hash(changed, product_search.DIGEST) in known
+        return Exhausted(reason="both were offered")
+
+    monkeypatch.setattr(Proposer, "propose", propose)
+    sitting = Sitting(world, 1, 9)
+    search_product(sitting)
+    assert offered == ["3.0", "5.0"]
+    ideas = [config for config, _ in sitting.tried if config != world.space.start]
+    assert ideas
+    assert all(config["MATRIX_LR"] == pytest.approx(top, rel=1e-2) for config in ideas)
 
 
 def test_an_ablation_is_told_to_the_proposer_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
