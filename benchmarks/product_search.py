@@ -9,22 +9,23 @@ does with a source that is recorded already.
 
 from __future__ import annotations
 
-import inspect
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.spaces import Config, Sitting, Space, Value
+from benchmarks.surrogate import EffectsOf, Surrogate
 from nightlab import decide
 from nightlab.ablation import ABLATION
 from nightlab.config import EarlySettings, MetricSettings, Settings
 from nightlab.errors import UsageError
 from nightlab.search.changes import changes_between
 from nightlab.search.knobs import Knob, find_knobs, set_knobs
-from nightlab.search.propose import Proposer
+from nightlab.search.propose import PARTS, Proposer, nothing_known
 from nightlab.search.source import experiment_id, patch, source_hash
 from nightlab.sim.night import BASELINE, Answer, Night, experiment
 from nightlab.types import (
+    Again,
     Bounds,
     Crashed,
     Exhausted,
@@ -42,7 +43,6 @@ from nightlab.types import (
 )
 
 FILE = "train.py"
-PARTS = ("prescreen", "bandit", "archive", "stacking", "numeric")
 ASKED = 60  # proposals for one idea, before the search counts as exhausted here
 DIGEST = "benchmark"
 
@@ -53,12 +53,10 @@ def search_product(sitting: Sitting, without: frozenset[str] = frozenset()) -> N
     Args:
         sitting: what is spent; replicates and removals are runs like any other.
         without: parts of the proposer that are left out, of `PARTS`.
-
-    Raises:
-        UsageError: this version's proposer cannot leave out parts.
     """
     settings = Settings(root=Path(), metric=MetricSettings(low=None, high=None), early=EarlySettings(enabled=False))
-    site = Site(sitting, proposer(without))
+    known = sitting.objective.effects_of if isinstance(sitting.objective, Surrogate) else nothing_known
+    site = Site(sitting, proposer(without, known))
     night = Night(site, settings)
     site.night = night
     site.hold(site.files[BASELINE])  # the simulator's baseline has no source of its own
@@ -67,17 +65,9 @@ def search_product(sitting: Sitting, without: frozenset[str] = frozenset()) -> N
     sitting.stop()  # where the night ended before its runs were spent
 
 
-def proposer(without: frozenset[str] = frozenset()) -> Proposer:
+def proposer(without: frozenset[str] = frozenset(), effects_of: EffectsOf = nothing_known) -> Proposer:
     """The built-in proposer with an empty catalogue: this source has no code to edit."""
-    if not without:
-        return Proposer(settings_digest=DIGEST, on_gpu=False, catalogue=())
-    if "without" not in inspect.signature(Proposer).parameters:
-        raise UsageError(
-            f"this proposer cannot leave out {', '.join(sorted(without))}: it takes no `without`",
-            hint="leave out the methods named ours-no-...",
-        )
-    options: dict[str, frozenset[str]] = {"without": without}
-    return Proposer(settings_digest=DIGEST, on_gpu=False, catalogue=(), **options)
+    return Proposer(settings_digest=DIGEST, on_gpu=False, catalogue=(), effects_of=effects_of, without=without)
 
 
 # --- the space as a source --------------------------------------------------------------------------------------
@@ -143,14 +133,14 @@ class Site:
     def device(self) -> str:
         return "cpu:0"
 
-    def propose(self, base: ExperimentId) -> Experiment | Exhausted:
+    def propose(self, base: ExperimentId) -> Experiment | Again | Exhausted:
         """One idea, with a generator made as the loop makes it."""
         assert self.night is not None
         history, files = self.night.history, self.files[base]
         for _ in range(ASKED):
-            rng = random.Random(f"{self.sitting.seed}:{decide.ideas_tried(history) + self.refused}")
+            rng = random.Random(f"{self.sitting.seed}:{decide.asked(history) + self.refused}")
             answer = self.proposer.propose(history, base, files, rng)
-            if isinstance(answer, Exhausted):
+            if isinstance(answer, Again | Exhausted):
                 return answer
             made = self._experiment(answer, base, rewritten(self.sitting.objective.space, files, answer.files))
             if made is not None:

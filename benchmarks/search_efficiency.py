@@ -34,13 +34,16 @@ if not __package__:  # run as a file: the checkout's root is not on the path
 import msgspec
 
 from benchmarks.hpo_tables import HpoTable, load_table, table_names
+from benchmarks.knob_effects import fit as fit_surface
 from benchmarks.older_search import search_ucb
-from benchmarks.product_search import PARTS, parts_of, proposer, search_product
+from benchmarks.product_search import parts_of, search_product
 from benchmarks.real_objectives import OBJECTIVES, load_objective
 from benchmarks.searchers import search_cma, search_greedy, search_random, search_tpe
 from benchmarks.spaces import Config, Objective, Sitting
-from benchmarks.surrogate import Tables, described, fit, read_tables
+from benchmarks.surrogate import EffectsOf, described, fit, read_tables
 from nightlab.errors import NightlabError, UsageError
+from nightlab.search.effects import laid_over
+from nightlab.search.propose import PARTS, nothing_known
 
 HISTORIES = Path(__file__).resolve().parents[2] / "shared" / "data" / "histories"
 CODE_AGENTS = "karpathy_agent_Qwen"  # sessions that changed code besides knobs, and leave the total batch out
@@ -97,7 +100,6 @@ def method(name: str) -> Method:
             hint=f"methods: {', '.join(ALL)}, {', '.join(f'ours-no-{part}' for part in PARTS)}",
         )
     parts = parts_of(name)
-    proposer(parts)  # refuses now rather than after an hour
     return lambda sitting: search_product(sitting, parts)
 
 
@@ -259,22 +261,30 @@ class Screen:
 
 def surrogates(options: argparse.Namespace, screen: Screen) -> None:
     """The fitted nights: the tables', and those of the sessions held out."""
-    first, second = options.tables, options.holdout
+    first, second = options.tables, options.holdout or []
     if not first:
         first, second = (_logs(f"*__seed_{seed}.tsv") for seed in (0, 1))
         if not first:
             screen.say(f"skipped: no logs of runs in {HISTORIES}; give some by --tables")
             return
-    tables = read_tables(first)
-    other = read_tables(second) if second else None
-    pairs: list[tuple[str, Tables, Tables | None]] = [("tables", tables, other)]
-    if other is not None:
-        pairs.append(("holdout", other, tables))
-    for name, fitted, unseen in pairs:
-        surrogate = fit(name, fitted)
+    for name, paths, others in (("tables", first, second), ("holdout", second, first)):
+        if not paths:
+            continue
+        unseen = read_tables(others) if others else None
+        surrogate = fit(name, read_tables(paths), effects_of=_told_by(others, screen))
         screen.say(f"\n{described(surrogate, unseen)}")
         played = play(surrogate, options.methods, options.seeds, options.budget)
         screen.show(f"True val_bpb of the incumbent, surrogate of {name}", rows_of(played), 5, played.seconds)
+
+
+def _told_by(others: Sequence[Path], screen: Screen) -> EffectsOf:
+    """The recipe's response surface from other sessions alone; nothing where they are too few to tell."""
+    try:
+        surface = fit_surface(others)
+    except (KeyError, ValueError):
+        screen.say("no response surface is known beforehand: there are no other sessions of the published recipe")
+        return nothing_known
+    return lambda baseline: laid_over(surface, baseline)
 
 
 def _logs(pattern: str) -> list[Path]:

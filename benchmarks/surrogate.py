@@ -11,7 +11,7 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ import numpy as np
 
 from benchmarks.spaces import Axis, Config, Result, Space, Value, luck
 from nightlab.errors import ConfigError
+from nightlab.search.effects import Effects
+from nightlab.search.propose import nothing_known
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +38,9 @@ TREES = 60
 DEPTH = 18  # of a tree: held-out R2 is the same at 60 trees of 18 levels as at 200 grown out
 FOLDS = 5
 TOKENS_PER_ROW = 2048  # the sequence length of the published train.py, which asserts that batches divide
+
+
+EffectsOf = Callable[[Mapping[str, str]], Effects | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,7 @@ class Surrogate:
     _loss: Forest
     _crash: Forest | None
     _known: dict[tuple[Value, ...], float] = field(default_factory=dict)
+    effects_of: EffectsOf = nothing_known  # what the product may know beforehand: of other sessions than these
 
     def truth(self, config: Config) -> float:
         key = self.space.key(config)
@@ -230,8 +236,15 @@ class Surrogate:
         return np.array([self._loss.at(features(self.space, row.config)) for row in rows])
 
 
-def fit(name: str, tables: Tables, start: Config | None = None) -> Surrogate:
-    """Fit loss and crash. `start`: where searches start, if not where most of the tables do."""
+def fit(name: str, tables: Tables, start: Config | None = None, effects_of: EffectsOf = nothing_known) -> Surrogate:
+    """Fit loss and crash.
+
+    Args:
+        name: for people.
+        tables: the runs.
+        start: where searches start, if not where most of the tables do.
+        effects_of: what the product may know beforehand.
+    """
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     space = tables.space if start is None else Space(tables.space.axes, tables.space.fit(start))
@@ -244,7 +257,7 @@ def fit(name: str, tables: Tables, start: Config | None = None) -> Surrogate:
     if crashed.any():
         classifier = ExtraTreesClassifier(n_estimators=TREES, max_depth=DEPTH, random_state=0, n_jobs=1)
         crash = Forest(classifier.fit(everything, crashed))
-    return Surrogate(name, tables, space, Forest(loss), crash)
+    return Surrogate(name, tables, space, Forest(loss), crash, effects_of=effects_of)
 
 
 def quality(surrogate: Surrogate, unseen: Tables | None) -> Quality | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from nightlab.history import ExperimentState, History
 from nightlab.search.kinds import kind_of
@@ -97,6 +98,15 @@ def gather(history: History, base: ExperimentId, running: Collection[ExperimentI
         if verdict is not None and (verdict.decision.is_final or not state.is_running):
             _weigh(evidence, state, verdict, ages)
     return evidence
+
+
+def reopened(history: History) -> int:
+    """How often settled ideas were opened again for another run, over all nights."""
+    return sum(
+        before.decision.is_final and after.decision is Decision.RETEST
+        for state in history.experiments.values()
+        for before, after in pairwise(state.verdicts)
+    )
 
 
 def label(changes: Collection[Change]) -> frozenset[str]:

@@ -119,7 +119,8 @@ class Screen:
             noise = _noise([state for state, _ in values], direction)
             apart = np.abs(losses - own[0])
             self.scale = max(float(np.median(apart[apart > 0])) if apart.any() else 0.0, noise, TINY)
-            blurred = np.hypot(noise, BLUR * np.maximum(losses - own[0], 0.0)) / self.scale
+            counts = np.array([len(state.finished()) for state, _ in values])[chosen]
+            blurred = np.hypot(noise / np.sqrt(counts), BLUR * np.maximum(losses - own[0], 0.0)) / self.scale
             expected = np.array([self._before(points[place]) for place in chosen])
             self._process = _process(blurred**2 + SURE)
             self._process.fit(self._tried, (losses - own[0] - expected) / self.scale)

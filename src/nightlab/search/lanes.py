@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from nightlab.search.kinds import Scale
 from nightlab.search.knobs import Knob, Value, written
-from nightlab.search.moves import move_to
+from nightlab.search.moves import is_power_of_two, move_to
 from nightlab.search.pieces import Piece
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def asked(knobs: Sequence[Knob], trials: Sequence[Trial], rng: random.Random) ->
     space = {knob.name: found for knob in knobs if (found := _distribution(knob)) is not None}
     if len(space) < 2 or len(trials) < MIN_TRIALS:
         return ()
-    wanted = _ask(space, trials[-MAX_TRIALS:], rng)
+    powers = {knob.name for knob in knobs if is_power_of_two(knob)}  # sought, and told, by their exponents
+    told = [({n: _exponent(v) if n in powers else v for n, v in values.items()}, loss) for values, loss in trials]
+    answer = _ask(space, told[-MAX_TRIALS:], rng)
+    wanted = {n: 2 ** int(v) if n in powers else v for n, v in answer.items()}
     pieces = []
     for knob in knobs:
         if knob.name in wanted and not _is_same(knob.value, wanted[knob.name]):
@@ -90,6 +93,9 @@ def _distribution(knob: Knob) -> BaseDistribution | None:
     value = knob.value
     if isinstance(value, bool | str) or value < 0:
         return None
+    if is_power_of_two(knob):
+        exponent, reach = _exponent(value), _exponent(int(REACHES))
+        return IntDistribution(max(0, exponent - reach), exponent + reach)
     if isinstance(value, int):
         if value < 2:
             return None
@@ -100,6 +106,12 @@ def _distribution(knob: Knob) -> BaseDistribution | None:
         high = value * REACHES if value else 2 * max(knob.kind.enable)
         return FloatDistribution(0.0, min(1.0, high) if knob.kind.scale is Scale.FRACTION else high)
     return FloatDistribution(value / REACHES, value * REACHES, log=True) if value > 0 else None
+
+
+def _exponent(value: Value) -> int:
+    """Of the nearest power of two."""
+    assert not isinstance(value, bool | str)
+    return round(math.log2(max(value, 1)))
 
 
 def _is_same(old: Value, new: Value) -> bool:

@@ -74,7 +74,7 @@ def moves(knob: Knob) -> tuple[Move, ...]:
     if value == 0:
         return _made(knob, [1] if _is_count(knob) else list(knob.kind.enable))
     targets = [_scaled(knob, factor) for step in STEPS for factor in (step, 1 / step)]
-    if _is_count(knob) and abs(value) < 32 and not _power_of_two_only(knob):
+    if _is_count(knob) and abs(value) < 32 and not is_power_of_two(knob):
         targets = [value + 1, value - 1, *targets]
     if knob.kind.off and not _is_count(knob):
         targets.append(0.0)
@@ -124,9 +124,9 @@ def _drawn_target(knob: Knob, rng: random.Random, width: float) -> Value:
     if not _is_count(knob) and knob.kind.off and rng.random() < OFF_SHARE:
         return 0.0
     step = min(max(rng.gauss(0.0, width), -math.log2(WIDEST)), math.log2(WIDEST))
-    if _is_count(knob) and (_power_of_two_only(knob) or abs(value) < 32):
+    if _is_count(knob) and (is_power_of_two(knob) or abs(value) < 32):
         whole = math.ceil(abs(step))  # at least the next one
-        if _power_of_two_only(knob):
+        if is_power_of_two(knob):
             return _scaled(knob, 2.0 ** math.copysign(whole, step))
         return value + int(math.copysign(whole, step))
     return _scaled(knob, 2.0**step if value > 0 else 2.0**-step, fine=True)
@@ -202,7 +202,7 @@ def _scaled(knob: Knob, factor: float, *, fine: bool = False) -> Value:
     if not _is_count(knob):
         return float(target)
     size = abs(int(value))
-    if _power_of_two_only(knob) or (size >= 32 and size & (size - 1) == 0 and not fine):
+    if is_power_of_two(knob) or (size >= 32 and size & (size - 1) == 0 and not fine):
         exponent = max(0, round(math.log2(max(1.0, abs(target)))))
         return int(math.copysign(2**exponent, value))
     grain = _grain(size)
@@ -231,7 +231,7 @@ def _on_complement(scale: Scale, value: Value) -> bool:
     return scale is Scale.COMPLEMENT and isinstance(value, float) and 0.5 <= value < 1
 
 
-def _power_of_two_only(knob: Knob) -> bool:
+def is_power_of_two(knob: Knob) -> bool:
     """Written as `2**k`, or a batch or sequence that is one: the loaders and kernels expect it to stay one."""
     value = knob.value
     if not isinstance(value, int) or value <= 0 or value & (value - 1):

@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nightlab.history import ExperimentState, History
-from nightlab.search.archive import archive, is_idea
+from nightlab.search.archive import archive, chain_of, is_idea
 from nightlab.search.catalogue import BY_NAME, CATALOGUE
 from nightlab.search.credit import drawn, earned, tired
 from nightlab.search.edits import Edit
 from nightlab.search.effects import Effects, laid_over
 from nightlab.search.emitters import BY_NAME as EMITTERS
 from nightlab.search.emitters import Kit, Proposal, Stone, blocked, draw
-from nightlab.search.evidence import Near, gather, label
+from nightlab.search.evidence import Near, gather, label, reopened
 from nightlab.search.forecasts import Outlook, Screen, mean_loss
 from nightlab.search.knobs import Knob, Value, find_knobs, literal
 from nightlab.search.lanes import Trial, asked
@@ -34,6 +34,7 @@ from nightlab.search.recipe import RECIPE
 from nightlab.search.source import source_hash
 from nightlab.search.space import Places, Point, origin
 from nightlab.types import (
+    Again,
     Change,
     ChangeKind,
     Decision,
@@ -57,15 +58,24 @@ SETTLED = 0.05  # distance to an experiment that was tried, in doublings, below 
 SURPRISES = 8  # latest surprises that are followed
 SURPRISED = 2.0  # standard deviations between what was foretold and what came
 LATEST = 60  # settled experiments that surprises are looked for in
+LIKELIER = 0.5  # chance of being better from which on a settled idea is run again
+MOST_RUNS = 8  # of one idea, beyond which the search asks for no more
+AGAIN_SHARE = 0.25  # runs that the search may spend on settled ideas, as a share of its ideas
+QUESTIONS = 2  # to Optuna, for one idea: a tenth of a second each
 REMEMBERED = 500  # changed sources that are kept between calls
 
-PARTS = frozenset({"prescreen", "bandit", "archive", "stacking", "numeric"})
+PARTS = ("prescreen", "bandit", "archive", "stacking", "numeric", "public")
 """What can be left out, to measure what it is worth."""
 
 
 def published(baseline: Mapping[str, str]) -> Effects | None:
     """The response surface of the published recipe, if the lab's baseline is that."""
     return laid_over(RECIPE, baseline)
+
+
+def nothing_known(baseline: Mapping[str, str]) -> Effects | None:
+    """No response surface, whatever the baseline."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +108,11 @@ class Proposer:
         effects_of: Callable[[Mapping[str, str]], Effects | None] = published,
         without: Collection[str] = (),
     ) -> None:
-        if unknown := set(without) - PARTS:
-            raise ValueError(
-                f"no part of the search: {', '.join(sorted(unknown))}; there are {', '.join(sorted(PARTS))}"
-            )
+        if unknown := set(without) - set(PARTS):
+            raise ValueError(f"no part of the search: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
         self.direction = direction
         self.catalogue = tuple(catalogue)
-        self.effects_of = effects_of
+        self.effects_of = effects_of if "public" not in without else nothing_known
         self.without = frozenset(without)
         self.knobs: tuple[Knob, ...] = ()  # of the files at hand
         self.places = Places()
@@ -120,11 +128,11 @@ class Proposer:
         files: Files,
         rng: random.Random,
         running: Collection[ExperimentId] = (),
-    ) -> Idea | Exhausted:
+    ) -> Idea | Again | Exhausted:
         """The next idea: a change of `base`, whose editable files are `files`.
 
         `running` names experiments under way that the history does not show as running yet. Whatever lies in the
-        history counts as tried.
+        history counts as tried. Instead of a new idea it may be a settled one that is worth another run.
         """
         self._look_at(files)
         names = ", ".join(sorted(files))
@@ -182,6 +190,7 @@ class _Search:
         self._here = self._places.of(history, base)
         self._screen = Screen(history, base, knobs, proposer.direction, self._places, proposer.effects_of)
         self._trials: list[Trial] | None = None
+        self._questions = QUESTIONS
         evidence = self._evidence
         self._kit = Kit(
             knobs=knobs,
@@ -253,6 +262,10 @@ class _Search:
         return tuple(out)
 
     def _numeric(self) -> tuple[Piece, ...]:
+        """What Optuna asks for, a few times for one idea at most: asking is slow."""
+        if self._questions == 0:
+            return ()
+        self._questions -= 1
         if self._trials is None:
             self._trials = self._measured()
         return asked(self._kit_knobs, self._trials, self._rng)
@@ -273,19 +286,42 @@ class _Search:
 
     # --- a round ------------------------------------------------------------------------------------------------
 
-    def round(self, wider: float) -> Idea | None:
-        """The best new idea of one pool; None if nothing in it is new."""
-        pool = self._pool(wider)
+    def round(self, wider: float) -> Idea | Again | None:
+        """The best new idea of one pool, or a settled one that has come to look better; None if all is known."""
+        pool, again = self._pool(wider), self._settled()
         if not pool:
             return None
         points = [self._here.moved(piece.change for piece in proposal.pieces) for proposal in pool]
-        outlook = self._screen.outlook(points)
-        for place in self._order(outlook):
-            if outlook.nearest[place] >= SETTLED:
+        outlook = self._screen.outlook([*points, *(self._places.of(self._history, name) for name in again)])
+        for place in self._order(outlook, len(pool)):
+            if place >= len(pool):
+                forecast = outlook.forecast(place)
+                if forecast is not None and forecast.chance >= LIKELIER:
+                    because = f"what was tried since makes it {forecast.chance:.0%} likely better"
+                    return Again(experiment=again[place - len(pool)], because=because)
+            elif outlook.nearest[place] >= SETTLED:
                 idea = self._idea(pool[place], outlook.forecast(place))
                 if idea is not None:
                     return idea
         return None
+
+    def _settled(self) -> list[ExperimentId]:
+        """Ideas that were dropped and may be run again: those that ran, and not too often already."""
+        count = reopened(self._history)
+        if "stacking" in self._without or count >= AGAIN_SHARE * sum(credit.tried for credit in self._credits.values()):
+            return []
+        chain = chain_of(self._history, self._base)
+        return [
+            state.experiment.id
+            for state in self._history.line_of(self._base)
+            if state.experiment.id not in chain
+            and is_idea(state.experiment)
+            and not state.is_open
+            and state.verdict is not None
+            and state.verdict.decision is Decision.DISCARD
+            and len(state.runs) < MOST_RUNS
+            and mean_loss(state, self._proposer.direction) is not None
+        ]
 
     def _pool(self, wider: float) -> list[Proposal]:
         """Different proposals, none of which is refused for what is on record."""
@@ -305,11 +341,11 @@ class _Search:
     def _drawn(self) -> str:
         return drawn(self._credits, self._phase, self._rng)
 
-    def _order(self, outlook: Outlook) -> list[int]:
-        """Places in the pool by one draw of what each may gain; as they were drawn, if they go past the screen."""
+    def _order(self, outlook: Outlook, fresh: int) -> list[int]:
+        """Places by one draw of what each may gain; those of new ideas as they were drawn, past the screen."""
         places = list(range(len(outlook.loss)))
         if "prescreen" in self._without or self._rng.random() < BYPASS:
-            return places
+            return places[:fresh]
         gains = [self._rng.gauss(-float(outlook.loss[place]), float(outlook.deviation[place])) for place in places]
         worth = [gain * (1.0 - float(outlook.crash[place])) if gain > 0 else gain for place, gain in enumerate(gains)]
         return sorted(places, key=lambda place: -worth[place])
