@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _ROWS = 30  # champions that are drawn at most: more than fit a page are read by nobody
 _ROW = 0.34  # inches
-_HEAD, _FOOT, _LEFT, _RIGHT = 1.05, 0.75, 4.1, 1.5  # inches around the axes: names on the left, gains on the right
+_HEAD, _FOOT, _LEFT, _RIGHT = 1.05, 0.75, 4.1, 1.7  # inches around the axes: names on the left, gains on the right
+_GAIN = 112  # points from the axes to the end of the gains
 _LENGTH = 48  # characters of a name
 
 
@@ -75,6 +76,8 @@ def _paint(figure: Figure, lines: tuple[tuple[Row, ...], ...], settings: Setting
     better = "lower" if settings.metric.direction is Direction.MINIMIZE else "higher"
     kept = sum(row.gain is not None for line in lines for row in line) + sum(r.skipped for line in lines for r in line)
     facts = [f"{plain(settings.metric.name, 40)}, {better} is better", f"{count(kept, 'promotion')}"]
+    if kept:
+        facts.append("each gain is over the champion before")
     if len(lines) > 1:
         facts.append(count(len(lines), "baseline"))
     heading(figure, "The champions, one after the other", facts)
@@ -85,6 +88,8 @@ def _paint(figure: Figure, lines: tuple[tuple[Row, ...], ...], settings: Setting
     last = _rows(axes, lines)
     bare(axes)
     axes.set_ylim(max(last, 3) - 0.5, -0.5)
+    for away, side, words in ((10, "left", "level"), (_GAIN, "right", "gain")):
+        _beside(axes, -0.75, 1.0, away, side, words, MUTED, "normal")
     axes.set_yticks([])
     axes.margins(x=0.06)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
@@ -123,14 +128,14 @@ def _row(axes: Axes, place: int, row: Row, *, is_best: bool) -> None:
     told = number(step.value, digits)
     _beside(axes, place, 1.0, 10, "left", told, colour, weight)
     if row.gain is not None:
-        _beside(axes, place, 1.0, 100, "right", signed(row.gain, digits), MUTED, "normal")
+        _beside(axes, place, 1.0, _GAIN, "right", signed(row.gain, digits), MUTED, "normal")
     if row.skipped:
         axes.annotate(f"{count(row.skipped, 'smaller step')} between", (0.0, place - 0.5),
                       xycoords=("axes fraction", "data"), xytext=(-10, 0), textcoords="offset points", ha="right",
                       va="center", size=7, color=MUTED, annotation_clip=False)  # fmt: skip
 
 
-def _beside(axes: Axes, place: int, edge: float, away: float, side: str, text: str, colour: str, weight: str) -> None:
+def _beside(axes: Axes, place: float, edge: float, away: float, side: str, text: str, colour: str, weight: str) -> None:
     axes.annotate(text, (edge, place), xycoords=("axes fraction", "data"), xytext=(away, 0),
                   textcoords="offset points", ha=side, va="center", size=SMALL, color=colour, weight=weight,
                   parse_math=False, annotation_clip=False)  # fmt: skip
