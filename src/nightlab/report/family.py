@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.transforms import Bbox
 
-_HEAD, _FOOT, _LEFT, _RIGHT = 1.05, 0.6, 0.3, 0.3  # inches around the axes
+_HEAD, _FOOT, _LEFT, _RIGHT = 0.95, 0.6, 0.3, 0.3  # inches around the axes
 _LANE = 0.36  # inches
 _HANG, _LOW = 0.36, 0.72  # lanes below its rail at which a mark hangs; crashes lower, where marks stand for several
+_PLACES = ((9, 0.0, "left"), (9, -0.42, "left"), (-7, 1.0, "right"), (-7, 0.55, "right"))
+"""Where a name may stand: points to the right of its mark, lanes below it, and the side on which it begins."""
 _LENGTH = 40  # characters of a name
 _EDGE = "#c9d0d9"
 
@@ -45,7 +47,7 @@ _EDGE = "#c9d0d9"
 def family_chart(history: History, settings: Settings) -> Sheet:
     """Experiments along the axis in the order of time; each kept one opens the lane on which the next ideas hang."""
     shown = tree(history)
-    return Sheet(_HEAD + _FOOT + _LANE * (max(shown.lanes, 3) + 0.5), lambda figure: _paint(figure, shown, settings))
+    return Sheet(_HEAD + _FOOT + _LANE * (max(shown.lanes, 3) + 1.15), lambda figure: _paint(figure, shown, settings))
 
 
 def _paint(figure: Figure, shown: Tree, settings: Settings) -> None:
@@ -60,7 +62,7 @@ def _paint(figure: Figure, shown: Tree, settings: Settings) -> None:
         return
     axes = figure.add_axes(inches(figure, _LEFT, _HEAD, _RIGHT, _FOOT))
     axes.set_xlim(1 - 0.02 * shown.last - 0.3, shown.last + 0.02 * shown.last + 0.3)
-    axes.set_ylim(max(shown.lanes, 3) + 0.05, -0.45)
+    axes.set_ylim(max(shown.lanes, 3) + 0.4, -0.75)
     bare(axes)
     axes.set_yticks([])
     axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
@@ -136,15 +138,18 @@ def _names(figure: Figure, axes: Axes, shown: Tree, settings: Settings, aggregat
     from matplotlib.transforms import Bbox
 
     renderer = renderer_of(figure)
-    room = figure.bbox
+    lanes_box = axes.get_window_extent(renderer)
+    room = Bbox([[figure.bbox.x0, lanes_box.y0 + 3], [figure.bbox.x1, lanes_box.y1]])
     taken = _obstacles(axes, shown, aggregated)
     named = [mark for path in shown.path for mark in path if mark.status == "keep"]
     gains = [mark.gain for mark in named if mark.gain is not None]
     digits = decimals(min((abs(g) for g in gains if g), default=None), None)
+    shares = {here for path in shown.path for here, after in pairwise(path) if here.lane == after.lane}
     for mark in sorted(named, key=lambda m: (m is not named[-1], -(m.gain or 0.0), m.number)):
         told = f" {signed(mark.gain, digits)}" if mark.gain is not None else ""
         words = f"#{mark.number:.0f} {plain(mark.description, _LENGTH)}{told}"
-        for dx, lanes, side in ((9, 0, "left"), (9, -0.42, "left"), (-7, 1, "right"), (-7, 0.55, "right")):
+        # A name to the left of the next lane would be taken for a name of that lane, unless the mark is its corner.
+        for dx, lanes, side in _PLACES[:2] if mark in shares else _PLACES:
             text = axes.annotate(words, (mark.number, mark.lane + lanes), xytext=(dx, 0), textcoords="offset points",
                                  ha=side, va="center", size=SMALL, color=INK, zorder=7, parse_math=False)  # fmt: skip
             text.update_positions(renderer)

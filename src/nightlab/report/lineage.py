@@ -16,7 +16,7 @@ from nightlab.report.summary import status_of
 from nightlab.types import ExperimentId
 
 LANES = 24  # that a page takes
-SINGLE = 200  # experiments up to which each has a mark of its own
+SINGLE = 250  # experiments up to which each has a mark of its own
 BINS = 40  # along the axis, where they have not
 
 
