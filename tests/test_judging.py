@@ -11,6 +11,7 @@ from nightlab import decide, judging
 from nightlab.config import JudgeSettings, Settings
 from nightlab.judge import race
 from nightlab.judge.prior import GENERIC, HELPS, LEARN_FROM, SHIPPED
+from nightlab.search.source import code_lines
 from nightlab.types import (
     Conditions,
     Decision,
@@ -166,7 +167,7 @@ def test_ideas_without_a_verdict_teach_nothing() -> None:
 )
 def test_code_lines(patch: str, lines: int) -> None:
     """Lines of code that a patch adds, less those that it takes away."""
-    assert judging.code_lines(patch) == lines
+    assert code_lines(patch) == lines
 
 
 def patch_of(lines: int) -> str:

@@ -11,6 +11,7 @@ from nightlab.config import Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import model, race
 from nightlab.judge.prior import LEARN_FROM, SHIPPED, Prior, Tried, learned
+from nightlab.search.source import code_lines
 from nightlab.types import (
     ExperimentId,
     Finished,
@@ -163,20 +164,6 @@ def _lines_added(history: History, experiment: ExperimentId, champion: Experimen
     idea = history.state(experiment).experiment
     is_step = idea.parent == champion and idea.parent_commit == history.state(champion).experiment.commit
     return code_lines(idea.patch) if is_step else 0
-
-
-def code_lines(patch: str) -> int:
-    """Lines of code that a unified diff adds, less those that it takes away; blank lines and comments are none."""
-    count = 0
-    for line in patch.splitlines():
-        if (
-            line[:1] in ("+", "-")
-            and line[:3] not in ("+++", "---")
-            and line[1:].strip()
-            and line[1:].lstrip()[0] != "#"
-        ):
-            count += 1 if line[0] == "+" else -1
-    return count
 
 
 def _lines_in_words(lines: int) -> str:

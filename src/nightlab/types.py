@@ -420,9 +420,9 @@ class Stand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Niche:
-    """A cell of the archive, on measured axes: the kind of change against the baseline of its line, and its costs.
+    """A cell of the archive, on measured axes: the kind of change against the proven source below it, and its costs.
 
-    Costs are in words relative to the baseline's, "unknown" where a run did not measure them.
+    Costs are in words relative to the baseline's of its line, "unknown" where a run did not measure them.
     """
 
     kind: str  # of change, by the syntax tree: optimizer, schedule, architecture, attention, batch, ...
@@ -451,8 +451,8 @@ class Conjecture:
     """A claim about changes of one kind: change, context -> effect. Updated by every verdict, cited by its id."""
 
     id: str  # "c" + six hex digits of change and context
-    change: str  # "MATRIX_LR up", "swiglu", "crash: CUDA out of memory"
-    context: str  # where it was seen: device kind, budget, base
+    change: str  # "MATRIX_LR up", "swiglu", "optimizer changes", "by simplifier", "crash: ... (DEPTH up)", "plateau"
+    context: str  # where it was seen: device kind, and the baseline, whose identity holds budget and profile
     gain: float | None  # effect: mean over its evidence, units of the metric, positive is better; None for crashes
     low: float | None  # 95 % interval
     high: float | None

@@ -178,6 +178,20 @@ def _octal(char: str) -> str:
     return char if " " <= char <= "~" else "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
+def code_lines(patch: str) -> int:
+    """Lines of code that a unified diff adds, less those that it takes away; blank lines and comments are none."""
+    count = 0
+    for line in patch.splitlines():
+        if (
+            line[:1] in ("+", "-")
+            and line[:3] not in ("+++", "---")
+            and line[1:].strip()
+            and line[1:].lstrip()[0] != "#"
+        ):
+            count += 1 if line[0] == "+" else -1
+    return count
+
+
 # --- names ------------------------------------------------------------------------------------------------------
 
 
