@@ -26,7 +26,7 @@ WIDTH = 12.0  # inches
 DPI = 150
 FORMATS = ("svg", "png")
 INK, MUTED, FAINT, GRID = "#1f2933", "#6b7785", "#b4bdc9", "#e6e9ee"
-PROVEN, OPEN, CRASH, LOSS = "#0f766e", "#d97706", "#dc2626", "#f3c998"
+PROVEN, OPEN, CRASH = "#0f766e", "#d97706", "#dc2626"
 SMALL = 8.5  # points, of names beside marks
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from nightlab.history import ExperimentState, History
+from nightlab.search.niches import emitter_of
 from nightlab.types import Verdict
 
 
@@ -31,7 +32,7 @@ def credit_over_time(history: History) -> list[Credit]:
     for state in history.experiments.values():
         if state.experiment.parent is None:
             continue
-        emitter = state.experiment.plan.emitter
+        emitter = emitter_of(state.experiment)
         for run in state.runs:
             if run.ended_at is not None and run.ended_seq is not None and run.run.purpose.steers:
                 minutes = run.usage.wall_s / 60 if run.usage is not None else 0.0
@@ -40,7 +41,7 @@ def credit_over_time(history: History) -> list[Credit]:
         state = history.state(verdict.experiment)
         if verdict.gain is not None and state.experiment.parent is not None:
             at, seq = _moment(state, verdict)
-            moments.append((at, seq, state.experiment.plan.emitter, verdict.gain, 0.0, 0))
+            moments.append((at, seq, emitter_of(state.experiment), verdict.gain, 0.0, 0))
     sums: dict[str, tuple[float, float, int]] = defaultdict(lambda: (0.0, 0.0, 0))
     found = []
     for at, _, emitter, gain, minutes, runs in sorted(moments):

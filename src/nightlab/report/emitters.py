@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _HEIGHT = 6.2  # inches
 _HEAD, _FOOT, _LEFT, _RIGHT = 0.95, 0.7, 0.9, 3.3  # inches around both axes
 _BETWEEN = 0.35  # inches
+_SHORT = 120.0  # minutes of running below which the axis counts minutes
 _LOOKS = (
     ("#0072b2", "-"),
     ("#d55e00", "-"),
@@ -113,9 +114,12 @@ def _paint(figure: Figure, shown: tuple[Account, ...], settings: Settings) -> No
     height = (_HEIGHT - _HEAD - _FOOT - _BETWEEN) / 2
     gains = figure.add_axes(inches(figure, _LEFT, _HEAD, _RIGHT, _FOOT + height + _BETWEEN))
     runs = figure.add_axes(inches(figure, _LEFT, _HEAD + height + _BETWEEN, _RIGHT, _FOOT), sharex=gains)
+    unit, per_hour = ("minutes", 60.0) if minutes < _SHORT else ("hours", 1.0)
     for (colour, dash), account in zip(_LOOKS, shown, strict=False):
-        gains.step(account.hours, account.gains, where="post", color=colour, ls=dash, lw=1.8)
-        runs.step(account.hours, account.runs, where="post", color=colour, ls=dash, lw=1.8)
+        x = [per_hour * hours for hours in account.hours]
+        gains.step(x, account.gains, where="post", color=colour, ls=dash, lw=1.8)
+        runs.step(x, account.runs, where="post", color=colour, ls=dash, lw=1.8)
+    runs.set_xlabel(f"{unit} of running, all together", color=MUTED, size=9.5, loc="right")
     for axes, words in ((gains, "gain promoted"), (runs, "runs used")):
         bare(axes)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -139,7 +143,6 @@ def _scales(gains: Axes, runs: Axes, shown: tuple[Account, ...]) -> None:
     runs.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     runs.set_ylim(bottom=0)
     runs.set_xlim(left=0)
-    runs.set_xlabel("hours of running, all together", color=MUTED, size=9.5, loc="right")
 
 
 def _legend(axes: Axes, shown: tuple[Account, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,27 @@ _LENGTH = 40  # characters of a name
 _EDGE = "#c9d0d9"
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a mark is drawn: colours, shape, share of the usual area, and what it lies over."""
+
+    face: str
+    edge: str | None
+    marker: str = "o"
+    weight: float = 0.8
+    order: int = 4
+
+
+_LOOKS = {
+    "discard": _Look(FAINT, None, order=2),
+    "crash": _Look(CRASH, CRASH, "x", weight=0.6, order=2),
+    "undecided": _Look("white", OPEN),
+    "taken-back": _Look("white", PROVEN, weight=1.2),
+    "keep": _Look(PROVEN, "white", weight=1.9, order=5),
+    "baseline": _Look(MUTED, "white", "s", weight=1.6, order=5),
+}
+
+
 def family_chart(history: History, settings: Settings) -> Sheet:
     """Experiments along the axis in the order of time; each kept one opens the lane on which the next ideas hang."""
     shown = tree(history)
@@ -54,8 +76,7 @@ def _paint(figure: Figure, shown: Tree, settings: Settings) -> None:
     kept = sum(len(path) - 1 for path in shown.path)
     facts = [count(shown.last, "experiment"), f"{kept} on the kept path"]
     if shown.folded:
-        facts.append(f"{count(shown.folded, 'side branch', 'side branches')} drawn with the lane that it left"
-                     if shown.folded == 1 else f"{shown.folded} side branches drawn with the lanes that they left")  # fmt: skip
+        facts.append(f"{count(shown.folded, 'side branch', 'side branches')} drawn on the lane of a champion")
     heading(figure, "What was built on what", facts)
     if not shown.marks:
         empty(figure, "no experiment yet")
@@ -108,29 +129,19 @@ def _path(axes: Axes, shown: Tree) -> None:
 
 def _draw_marks(axes: Axes, shown: Tree, size: float, aggregated: bool) -> None:
     most = max((mark.count for mark in shown.marks), default=1)
-    looks = {
-        "discard": {"c": FAINT, "lw": 0, "zorder": 2},
-        "crash": {"c": CRASH, "marker": "x", "lw": 1.2, "zorder": 2},
-        "undecided": {"c": "white", "edgecolors": OPEN, "lw": 1.2, "zorder": 4},
-        "taken-back": {"c": "white", "edgecolors": PROVEN, "lw": 1.2, "zorder": 4},
-        "keep": {"c": PROVEN, "edgecolors": "white", "lw": 1.2, "zorder": 5},
-        "baseline": {"c": MUTED, "marker": "s", "edgecolors": "white", "lw": 1.2, "zorder": 5},
-    }
-    for status, look in looks.items():
+    for status, look in _LOOKS.items():
         found = [mark for mark in shown.marks if mark.status == status]
         bulky = status == "discard" and aggregated
-        sizes = [40 + 150 * (m.count - 1) / max(most - 1, 1) if bulky else size * _weight(status) for m in found]
-        axes.scatter([m.number for m in found], [_depth(m, aggregated) for m in found], s=sizes, clip_on=False, **look)
+        sizes = [40 + 150 * (m.count - 1) / max(most - 1, 1) if bulky else size * look.weight for m in found]
+        axes.scatter([m.number for m in found], [_depth(m, aggregated) for m in found], s=sizes, marker=look.marker,
+                     c=look.face, edgecolors=look.edge, lw=1.2 if look.edge else 0, zorder=look.order,
+                     clip_on=False)  # fmt: skip
     for mark in shown.marks:
         if mark.count > 1:
             beside = mark.status == "crash"
             axes.annotate(str(mark.count), (mark.number, _depth(mark, aggregated)), xytext=(4.5 if beside else 0, 0),
                           textcoords="offset points", ha="left" if beside else "center", va="center_baseline",
                           size=6.5, color=CRASH if beside else INK, zorder=6)  # fmt: skip
-
-
-def _weight(status: str) -> float:
-    return {"keep": 1.9, "baseline": 1.6, "taken-back": 1.2, "crash": 0.6}.get(status, 0.8)
 
 
 def _names(figure: Figure, axes: Axes, shown: Tree, settings: Settings, aggregated: bool) -> None:

@@ -76,9 +76,7 @@ def tree(history: History) -> Tree:
     rails = []
     for parent, found in children.items():
         own, lane, numbers = places[parent], lane_of[parent], [child.number for child in found]
-        rails.append(
-            Rail(own.number, own.lane, lane, min(own.number, *numbers), max(own.number, *numbers), hangs(own))
-        )
+        rails.append(Rail(own.number, own.lane, lane, min(own.number, *numbers), max(own.number, *numbers), hangs(own)))
     stones = [
         Edge(places[stone], places[name])
         for name, state in history.experiments.items()
