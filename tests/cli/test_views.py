@@ -369,6 +369,15 @@ def test_report_prints_a_line_for_each_file(lab: Story, capsys: pytest.CaptureFi
     assert all(line.startswith("Wrote report to ") for line in lines)
     assert Path(lines[0].removeprefix("Wrote report to ")).read_text().startswith("# Morning Report")
     assert "progress.png" in said.err
+    assert f"all figures in {lab.settings.results / 'reports' / 'figures'}" in said.err
+
+
+def test_figures_and_one_file_only_exclude_each_other(lab: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither is parsed and then ignored: the command says which two do not go together, and writes nothing."""
+    with pytest.raises(SystemExit):
+        call(lab.settings.root, "report", "--figures", "--output", "x.md")
+    assert "not allowed with argument --figures" in capsys.readouterr().err
+    assert not (lab.settings.results / "reports").exists()
 
 
 def test_report_into_one_file(lab: Story, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

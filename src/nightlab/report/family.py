@@ -47,18 +47,19 @@ _EDGE = "#c9d0d9"
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """How a mark is drawn: colours, shape, share of the usual area, and what it lies over."""
+    """How a mark is drawn: colours, shape, share of the usual area, what it lies over, width of its lines."""
 
     face: str
     edge: str | None
     marker: str = "o"
     weight: float = 0.8
     order: int = 4
+    line: float = 1.2
 
 
 _LOOKS = {
-    "discard": _Look(FAINT, None, order=2),
-    "crash": _Look(CRASH, CRASH, "x", weight=0.6, order=2),
+    "discard": _Look(FAINT, None, order=2, line=0.0),
+    "crash": _Look(CRASH, None, "x", weight=0.6, order=2),
     "undecided": _Look("white", OPEN),
     "taken-back": _Look("white", PROVEN, weight=1.2),
     "keep": _Look(PROVEN, "white", weight=1.9, order=5),
@@ -134,7 +135,7 @@ def _draw_marks(axes: Axes, shown: Tree, size: float, aggregated: bool) -> None:
         bulky = status == "discard" and aggregated
         sizes = [40 + 150 * (m.count - 1) / max(most - 1, 1) if bulky else size * look.weight for m in found]
         axes.scatter([m.number for m in found], [_depth(m, aggregated) for m in found], s=sizes, marker=look.marker,
-                     c=look.face, edgecolors=look.edge, lw=1.2 if look.edge else 0, zorder=look.order,
+                     c=look.face, edgecolors=look.edge, lw=look.line, zorder=look.order,
                      clip_on=False)  # fmt: skip
     for mark in shown.marks:
         if mark.count > 1:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROWS = 30  # champions that are drawn at most: more than fit a page are read by nobody
+_ROWS = 29  # champions that are drawn at most: more than fit a page are read by nobody
 _ROW = 0.34  # inches
 _HEAD, _FOOT, _LEFT, _RIGHT = 1.05, 0.75, 4.1, 1.7  # inches around the axes: names on the left, gains on the right
 _GAIN = 112  # points from the axes to the end of the gains
