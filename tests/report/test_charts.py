@@ -68,6 +68,16 @@ def test_disasters_do_not_flatten_the_chart(sign: int) -> None:
     assert shown.low < min(sign * value for value in BASE) < shown.high
 
 
+def test_a_baseline_alone_is_shown_with_its_whole_interval() -> None:
+    """Before any idea has a value, how unsure the baseline is is all there is to see."""
+    story = Story(SETTINGS)
+    story.night(0.998, 0.9985)
+    story.crash("boom")
+    shown = progress(story.history, SETTINGS)
+    ((step,),) = shown.lines
+    assert shown.low < step.low < step.high < shown.high
+
+
 def test_runs_without_a_value_are_marks() -> None:
     """A crash has a place on the axis and no value; an open run has neither."""
     story = Story(SETTINGS)

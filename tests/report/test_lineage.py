@@ -52,7 +52,7 @@ def test_an_idea_on_a_discarded_one_is_a_side_branch() -> None:
 def test_what_was_taken_back_is_not_on_the_kept_path() -> None:
     """A person's word against a promotion: its mark says so, and the path leaves it out."""
     story = told(3, keep=3)
-    baseline, kept = list(story.history.experiments)[0], list(story.history.experiments)[3]
+    baseline, *_, kept = story.history.experiments
     story.tell(Judged(verdict=verdict(baseline, kept, 0.0, kept=True)))
     shown = tree(story.history)
     assert [[m.number for m in path] for path in shown.path] == [[1]]
@@ -67,7 +67,7 @@ def test_few_experiments_have_a_mark_each() -> None:
 
 
 def test_a_long_history_is_counted_instead() -> None:
-    """A thousand: neighbours that came to nothing share a mark that says how many; nothing is lost, what was kept stays."""
+    """A thousand: neighbours that came to nothing share a mark that says how many; nothing is lost."""
     shown = tree(told(1000, keep=40).history)
     assert sum(mark.count for mark in shown.marks) == 1001
     assert len(shown.marks) < 250

@@ -115,16 +115,16 @@ def test_a_lucky_run_colours_no_niche() -> None:
 
 
 @pytest.mark.parametrize("direction", Direction)
-def test_steps_of_the_frontier_are_gains_whichever_way_is_better(direction: Direction) -> None:
-    """Rows are the champions in order; a step is the difference of two levels, positive is better."""
+def test_gains_of_the_frontier_are_positive_whichever_way_is_better(direction: Direction) -> None:
+    """Rows are the champions in order; a gain is what the verdict that kept it says, as in the report's text."""
     settings = replace(SETTINGS, metric=MetricSettings(direction=direction))
     story = Story(settings)
     story.night(*(direction.sign * value for value in (1.0, 1.001, 0.999)))
     story.idea("wins", direction.sign * 0.9, direction.sign * 0.901)
     (line,) = frontier(story.history, settings)
-    assert [row.step.number for row in line] == [1, 2]
+    assert [(row.step.number, row.is_first) for row in line] == [(1, True), (2, False)]
     assert line[0].gain is None
-    assert line[1].gain == pytest.approx(direction.sign * (line[0].step.value - line[1].step.value))
+    assert line[1].gain == story.history.promotions[0].gain
     assert line[1].gain == pytest.approx(0.1, abs=0.01)
 
 

@@ -111,7 +111,7 @@ def dot(face: str, edge: str, label: str, size: float = 6.0, marker: str = "o") 
 def legend(axes: Axes, entries: Sequence[Line2D]) -> None:
     """One line of marks with their meanings, above the axes on the right."""
     axes.legend(handles=list(entries), loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(entries), frameon=False,
-                fontsize=9, labelcolor=MUTED, handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2)  # fmt: skip
+                fontsize=9, labelcolor=MUTED, handletextpad=0.6, columnspacing=1.4, borderaxespad=0.2)  # fmt: skip
 
 
 def renderer_of(figure: Figure) -> RendererBase:

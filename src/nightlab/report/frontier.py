@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nightlab.config import Settings
@@ -30,7 +29,8 @@ class Row:
     """A champion on the frontier."""
 
     step: Step
-    gain: float | None  # of its level over that of the champion before it, positive is better; None for a baseline
+    gain: float | None  # over the champion before it, as judged when it was kept; positive is better
+    is_first: bool = False  # whether it is the baseline that the line began from
     skipped: int = 0  # champions between this and the row before that are not drawn
 
 
@@ -39,11 +39,11 @@ def frontier(history: History, settings: Settings) -> tuple[tuple[Row, ...], ...
 
     Of more than fit, a line's first and last are drawn and those that gained most; the others are counted.
     """
-    sign = settings.metric.direction.sign
-    lines = []
-    for line in progress(history, settings).lines:
-        gains = [None, *(sign * (before.value - step.value) for before, step in pairwise(line))]
-        lines.append([Row(step, gain) for step, gain in zip(line, gains, strict=True)])
+    gains = {history.state(v.experiment).number: v.gain for v in reversed(history.promotions)}
+    lines = [
+        [Row(step, gains.get(step.number) if place else None, is_first=place == 0) for place, step in enumerate(line)]
+        for line in progress(history, settings).lines
+    ]
     if sum(map(len, lines)) <= _ROWS:
         return tuple(map(tuple, lines))
     lines = lines[-_ROWS // 2 :]  # the newest baselines, where there are as many as rows
@@ -58,7 +58,7 @@ def _thinned(line: list[Row], drawn: set[int]) -> list[Row]:
     found, skipped = [], 0
     for row in line:
         if id(row) in drawn:
-            found.append(Row(row.step, row.gain, skipped))
+            found.append(replace(row, skipped=skipped))
             skipped = 0
         else:
             skipped += 1
@@ -74,10 +74,10 @@ def frontier_chart(history: History, settings: Settings) -> Sheet:
 
 def _paint(figure: Figure, lines: tuple[tuple[Row, ...], ...], settings: Settings) -> None:
     better = "lower" if settings.metric.direction is Direction.MINIMIZE else "higher"
-    kept = sum(row.gain is not None for line in lines for row in line) + sum(r.skipped for line in lines for r in line)
+    kept = sum((not row.is_first) + row.skipped for line in lines for row in line)
     facts = [f"{plain(settings.metric.name, 40)}, {better} is better", f"{count(kept, 'promotion')}"]
     if kept:
-        facts.append("each gain is over the champion before")
+        facts.append("gains are over the champion before, as judged when kept")
     if len(lines) > 1:
         facts.append(count(len(lines), "baseline"))
     heading(figure, "The champions, one after the other", facts)
@@ -88,14 +88,15 @@ def _paint(figure: Figure, lines: tuple[tuple[Row, ...], ...], settings: Setting
     last = _rows(axes, lines)
     bare(axes)
     axes.set_ylim(max(last, 3) - 0.5, -0.5)
-    for away, side, words in ((10, "left", "level"), (_GAIN, "right", "gain")):
-        _beside(axes, -0.75, 1.0, away, side, words, MUTED, "normal")
+    _beside(axes, -0.75, 1.0, 10, "left", "level", MUTED, "normal")
+    if kept:
+        _beside(axes, -0.75, 1.0, _GAIN, "right", "gain", MUTED, "normal")
     axes.set_yticks([])
     axes.margins(x=0.06)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     _scale(axes, lines)
     axes.set_xlabel(f"level of {plain(settings.metric.name, 40)}", color=MUTED, size=9.5, loc="right", parse_math=False)
-    _legend(axes)
+    _legend(axes, has_champions=kept > 0)
 
 
 def _rows(axes: Axes, lines: tuple[tuple[Row, ...], ...]) -> int:
@@ -118,9 +119,9 @@ def _row(axes: Axes, place: int, row: Row, *, is_best: bool) -> None:
     step = row.step
     half = 0.5 * (step.high - step.low)
     digits = decimals(half if half > 0 else None, step.value)
-    colour = MUTED if row.gain is None else PROVEN
+    colour = MUTED if row.is_first else PROVEN
     axes.plot([step.low, step.high], [place, place], color=colour, lw=4.5, alpha=0.28, solid_capstyle="butt", zorder=3)
-    axes.plot([step.value], [place], marker="s" if row.gain is None else "o", ms=7 if is_best else 6, color=colour,
+    axes.plot([step.value], [place], marker="s" if row.is_first else "o", ms=7 if is_best else 6, color=colour,
               mec="white", mew=1.0, zorder=4)  # fmt: skip
     name = f"#{step.number} {plain(step.description, _LENGTH)}"
     weight = "bold" if is_best else "normal"
@@ -150,14 +151,13 @@ def _scale(axes: Axes, lines: tuple[tuple[Row, ...], ...]) -> None:
     axes.xaxis.set_major_formatter(formatter)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, *, has_champions: bool) -> None:
     from matplotlib.lines import Line2D
 
+    looks = [(MUTED, "s", "baseline, bar: 95 % interval")]
+    if has_champions:
+        looks.append((PROVEN, "o", "champion"))
     legend(
         axes,
-        [
-            Line2D([], [], color=MUTED, lw=4.5, marker="s", ms=6, mec="white", alpha=0.8, label="baseline"),
-            Line2D([], [], color=PROVEN, lw=4.5, marker="o", ms=6, mec="white", alpha=0.8,
-                   label="champion, bar: 95 % interval"),
-        ],
-    )  # fmt: skip
+        [Line2D([], [], color=c, lw=4.5, marker=m, ms=6, mec="white", alpha=0.8, label=what) for c, m, what in looks],
+    )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _HEAD, _FOOT, _LEFT, _RIGHT = 1.5, 0.85, 1.6, 1.75  # inches around the axes
 _ROW = 0.46  # inches
+_TINY = 7.5  # points: four words side by side
 _GAP = 0.45  # columns between two costs
 _ROWS = 4  # that the legend needs
 _DASH = (0, (2, 2))
@@ -139,7 +140,7 @@ def _frame(
     axes.set_yticks(range(len(kinds)), [plain(kind, 22) for kind in kinds])
     axes.set_xticks(list(columns.values()), [word for _, word in columns])
     axes.xaxis.tick_top()
-    axes.tick_params(axis="x", length=0, labelsize=SMALL, colors=MUTED)
+    axes.tick_params(axis="x", length=0, labelsize=_TINY, colors=MUTED)
     axes.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
     for title, cost, _ in measured:
         places = [place for (of, _), place in columns.items() if of == cost]

@@ -59,7 +59,12 @@ def progress(history: History, settings: Settings) -> Progress:
             failed.append(state.number)
     noise = Levels(history, settings).noise
     sd = noise.sd if noise is not None else None
-    low, high = _range([sign * p.value for p in points], [sign * s.value for line in lines for s in line], sd)
+    steps = [step for line in lines for step in line]
+    low, high = _range([sign * p.value for p in points], [sign * step.value for step in steps], sd)
+    if steps and len(points) == len(steps):  # nothing but champions: their intervals are what there is to see
+        ends = [sign * end for step in steps for end in (step.low, step.high)]
+        margin = 0.1 * (max(ends) - min(ends))
+        low, high = min(low, min(ends) - margin), max(high, max(ends) + margin)
     return Progress(
         points=tuple(points),
         failed=tuple(failed),
