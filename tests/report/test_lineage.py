@@ -1,4 +1,4 @@
-"""The family tree's layout: lanes, the kept path, and how it folds when it is long."""
+"""The family tree's layout: lanes, the chain, and how it folds when it is long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS = Settings(root=Path("/lab"))
 
 
 def test_each_champion_opens_a_lane() -> None:
-    """Ideas lie on the lane of what they were built on, in the order of time; the kept path joins the champions."""
+    """Ideas lie on the lane of what they were built on, in the order of time; the chain joins the champions."""
     shown = tree(told(7, keep=3, crash=5).history)
     assert [(m.number, m.lane, m.status) for m in sorted(shown.marks, key=lambda m: m.number)] == [
         (1, 0, "baseline"),

@@ -150,7 +150,7 @@ def _legend(axes: Axes, shown: tuple[Account, ...]) -> None:
     from matplotlib.lines import Line2D
 
     steps = [abs(account.gains[-1]) for account in shown if account.gains[-1]]
-    digits = decimals(min(steps, default=None), None)
+    digits = decimals(0.1 * min(steps) if steps else None, None)
     entries = []
     for (colour, dash), account in zip(_LOOKS, shown, strict=False):
         gain = signed(account.gains[-1], digits) if account.gains[-1] else "no gain"

@@ -1,4 +1,4 @@
-"""The family tree of the experiments: what was built on what, the kept path thick, what came to nothing faded."""
+"""The family tree of the experiments: what was built on what, the chain thick, what came to nothing faded."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def family_chart(history: History, settings: Settings) -> Sheet:
 
 def _paint(figure: Figure, shown: Tree, settings: Settings) -> None:
     kept = sum(len(path) - 1 for path in shown.path)
-    facts = [count(shown.last, "experiment"), f"{kept} on the kept path"]
+    facts = [count(shown.last, "experiment"), f"{kept} kept in the chain"]
     if shown.folded:
         facts.append(f"{count(shown.folded, 'side branch', 'side branches')} drawn on the lane of a champion")
     heading(figure, "What was built on what", facts)
@@ -173,7 +173,7 @@ def _names(figure: Figure, axes: Axes, shown: Tree, settings: Settings, aggregat
 
 
 def _obstacles(axes: Axes, shown: Tree, aggregated: bool) -> list[Bbox]:
-    """What a name may not cover: marks, and the lines of the kept path and of the rails."""
+    """What a name may not cover: marks, and the lines of the chain and of the rails."""
     from matplotlib.transforms import Bbox
 
     def box(x0: float, y0: float, x1: float, y1: float, pad: float) -> Bbox:

@@ -16,7 +16,7 @@ HISTORY = "history"
 SHOWS: Mapping[str, str] = {
     HISTORY: "Every experiment, and the champion's level with its 95 % interval",
     "frontier": "The champions, one after the other, with their 95 % intervals",
-    "lineage": "What was built on what: the kept path, and what came to nothing",
+    "lineage": "What was built on what: the chain, and what came to nothing",
     "niches": "Kinds of change against their costs: how many experiments, and the best gain",
     "emitters": "The gain that each way of proposing found, and the runs that it used",
 }

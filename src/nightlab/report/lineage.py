@@ -46,7 +46,7 @@ class Rail:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a parent to a child: of the kept path, or a change that was taken over from a stepping stone."""
+    """From a parent to a child: of the chain, or a change that was taken over from a stepping stone."""
 
     start: Mark
     end: Mark
@@ -56,7 +56,7 @@ class Edge:
 class Tree:
     marks: tuple[Mark, ...]
     rails: tuple[Rail, ...]
-    path: tuple[tuple[Mark, ...], ...]  # the kept path of each baseline, oldest first
+    path: tuple[tuple[Mark, ...], ...]  # the chain of each baseline, oldest first
     stones: tuple[Edge, ...]
     lanes: int
     last: int  # number of the newest experiment
