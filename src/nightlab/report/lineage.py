@@ -46,7 +46,7 @@ class Rail:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a parent to a child: of the chain, or a change that was taken over from a stepping stone."""
+    """From a stepping stone to the experiment that took a change of it over."""
 
     start: Mark
     end: Mark
