@@ -237,19 +237,31 @@ def _ordered(value: object) -> object:
 
 
 def _lists_fit(pattern: list[ast.AST], nodes: list[ast.AST], bindings: Bindings) -> bool:
-    rest = _rest(pattern[-1]) if pattern else None
-    if rest is None:
-        return len(pattern) == len(nodes) and all(_fits(p, n, bindings) for p, n in zip(pattern, nodes, strict=True))
-    named = pattern[:-1]
-    if isinstance(pattern[-1], ast.keyword):  # the named ones may stand anywhere among the others
-        wanted = {item.arg for item in named if isinstance(item, ast.keyword)}
-        nodes = sorted(nodes, key=lambda item: not (isinstance(item, ast.keyword) and item.arg in wanted))
+    if pattern and isinstance(pattern[-1], ast.keyword) and (rest := _rest(pattern[-1])) is not None:
+        return _keywords_fit(pattern[:-1], rest, nodes, bindings)
+    for at, item in enumerate(pattern):
+        if (rest := _rest(item)) is not None:
+            # it takes as few as let the others fit: which holes are filled how is tried on a copy
+            for end in range(at, len(nodes) + 1):
+                trial = dict(bindings)
+                taken = [node for node in nodes[at:end] if isinstance(node, ast.expr)]
+                if _bind(rest, taken, trial) and _lists_fit(pattern[at + 1 :], nodes[end:], trial):
+                    bindings.update(trial)
+                    return True
+            return False
+        if at >= len(nodes) or not _fits(item, nodes[at], bindings):
+            return False
+    return len(pattern) == len(nodes)
+
+
+def _keywords_fit(named: list[ast.AST], rest: str, nodes: list[ast.AST], bindings: Bindings) -> bool:
+    """Keyword arguments of which only some are named: those may stand anywhere among the others."""
+    wanted = {item.arg for item in named if isinstance(item, ast.keyword)}
+    nodes = sorted(nodes, key=lambda item: not (isinstance(item, ast.keyword) and item.arg in wanted))
     head, tail = nodes[: len(named)], nodes[len(named) :]
     if len(head) != len(named) or not all(_fits(p, n, bindings) for p, n in zip(named, head, strict=True)):
         return False
-    if isinstance(pattern[-1], ast.keyword):
-        return _bind(rest, [item for item in tail if isinstance(item, ast.keyword)], bindings)
-    return _bind(rest, [item for item in tail if isinstance(item, ast.expr)], bindings)
+    return _bind(rest, [item for item in tail if isinstance(item, ast.keyword)], bindings)
 
 
 def _bind(name: str, value: ast.expr | list[ast.expr] | list[ast.keyword], bindings: Bindings) -> bool:
