@@ -24,11 +24,8 @@ from tests.benchmark.fresh import ROOT, load
 
 SHIPPED: Files = {"train.py": (ROOT / "train.py").read_text()}
 
-SHRUNK = 4
-"""Rows and tokens of a step are divided by this: two rows of 256 tokens, so that 8 steps take a third of a second."""
-
-SCALE = 0.02
-"""Of the demo's budget."""
+SCALE = 0.03
+"""Of the demo's budget: four steps of the shipped file."""
 
 Build = Callable[[Files], ModuleType]
 
@@ -44,7 +41,8 @@ def build(home: Path) -> Iterator[Build]:
 
         def made(files: Files) -> ModuleType:
             module = ModuleType("train")
-            vars(prepare)["_opened"] = None
+            # a new run: no budget is open, and what this process did before is not its hidden work
+            vars(prepare).update(_opened=None, _CPU_AFTER_IMPORT=vars(prepare)["_run_cpu"]())
             sys.modules["prepare"] = prepare
             exec(compile(files["train.py"], "train.py", "exec"), vars(module))  # noqa: S102  our own benchmark
             module.prepare = prepare  # type: ignore[attr-defined]
@@ -84,10 +82,9 @@ def trained(module: Any) -> tuple[Any, list[float], int]:
         return losses[-1]
 
     module.train_step = watched
-    module.TOTAL_BATCH //= SHRUNK
     model = module.build_model()
     budget = module.prepare.Budget(model)
-    module.train(model, model, budget, module.DEVICE_BATCH // SHRUNK)
+    module.train(model, model, budget, module.DEVICE_BATCH)
     return model, losses, budget.tokens
 
 
@@ -122,7 +119,7 @@ def shipped(build: Build) -> Trace:
 def test_a_trace_repeats_itself(build: Build, shipped: Trace) -> None:
     """The shipped file leaves the same trace twice, so that a difference is the edit's doing."""
     assert trace(build(SHIPPED)) == shipped
-    assert len(shipped.losses) >= 6
+    assert len(shipped.losses) == 4
 
 
 @pytest.mark.parametrize("edit", CATALOGUE, ids=lambda edit: edit.name)
@@ -130,7 +127,7 @@ def test_an_edit_trains_and_does_something_else(build: Build, shipped: Trace, ed
     """Under a tiny budget the edited file's loss is finite and falls, it can be judged, and its run is another one."""
     edited = trace(build(apply_edit(SHIPPED, edit)))
     assert all(map(math.isfinite, edited.losses))
-    assert sum(edited.losses[-2:]) / 2 < edited.losses[0]
+    assert edited.losses[-1] < edited.losses[0] - 0.1
     assert bool(edited.judged.isfinite().all())
     assert edited != shipped
 
@@ -152,7 +149,8 @@ def turned(module: Any) -> Tensor:
     """Which of a head's 32 channels depend on the position."""
     cos, sin = module.rotary_tables(64, 32)
     ones = torch.ones(1, 64, 1, 32).to(module.COMPUTE)
-    return (module.rotate(ones, cos, sin)[0, 1:, 0] != 1).any(dim=0).nonzero().flatten()
+    out: Tensor = (module.rotate(ones, cos, sin)[0, 1:, 0] != 1).any(dim=0).nonzero().flatten()
+    return out
 
 
 def muon_step(module: Any, slope: Tensor, momentum: Tensor | None = None) -> Tensor:
@@ -189,9 +187,9 @@ PROMISES: dict[str, Promise] = {
         new.Muon([SLOPE.T], 1.0).lr == new.Muon([SLOPE], 1.0).lr
         and new.Muon([SLOPE], 1.0).lr == old.Muon([SLOPE], 1.0).lr > old.Muon([SLOPE.T], 1.0).lr
     ),
-    "centred-gradients": lambda old, new: lean(new) < 0.05 < 0.2 < lean(old),
+    "centred-gradients": lambda old, new: 4 * lean(new) < lean(old),
     "cautious-updates": lambda old, new: against(new) == 0 < against(old),
-    "elementwise-normalisation": lambda old, new: uneven(new) < 0.01 < uneven(old),
+    "elementwise-normalisation": lambda old, new: 10 * uneven(new) < uneven(old),
     "sqrt-warmdown": lambda old, new: new.learning_rate_scale(0.75) == pytest.approx(1 - 0.5**0.5),
     "cosine-warmdown": lambda old, new: (
         new.learning_rate_scale(0.65) > old.learning_rate_scale(0.65)
@@ -217,7 +215,12 @@ def offset(module: Any) -> float:
     """Mean size of the offset that a head's channels have in common, in queries and keys as attention sees them."""
     seen: list[Tensor] = []
     attention = module.build_model().layers[0].attention
-    module.attend = lambda q, k, v, window, mask: seen.extend((q, k)) or v
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, *_: object) -> Tensor:
+        seen.extend((q, k))
+        return v
+
+    module.attend = attend
     with torch.no_grad(), module.autocast():
         attention(torch.randn(2, 8, 128), None, *(table[:, :8] for table in module.rotary_tables(8, 32)), None)
     assert all(x.dtype == module.COMPUTE for x in seen)
@@ -234,7 +237,12 @@ def kept_average(module: Any) -> bool:
     """Whether a run ends with the weights that its optimiser has averaged."""
     made: list[Any] = []
     optimiser = module.Optimiser
-    module.Optimiser = lambda model: made.append(optimiser(model)) or made[-1]
+
+    def watched(model: Any) -> Any:
+        made.append(optimiser(model))
+        return made[-1]
+
+    module.Optimiser = watched
     model, _, _ = trained(module)
     moved = any(not torch.equal(*pair) for pair in zip(made[0].average, module.build_model().parameters(), strict=True))
     return moved and all(torch.equal(*pair) for pair in zip(made[0].average, model.parameters(), strict=True))
@@ -315,7 +323,7 @@ def test_the_published_recipe_is_a_stack_of_moves_and_edits(build: Build, shippe
     assert [name for name, value in RECIPE.items() if value not in coarse[name]] == ["WEIGHT_DECAY"]  # a fine move
     files = set_knobs(files, [(knobs[name], value) for name, value in RECIPE.items()])
 
-    found = {knob.name: knob.value for knob in find_knobs(files, on_gpu=True)}
+    found: dict[str, Any] = {knob.name: knob.value for knob in find_knobs(files, on_gpu=True)}
     assert {name: found[name] for name in RECIPE} == RECIPE
     laptop = {knob.name: knob.value for knob in find_knobs(files, on_gpu=False)}
     assert (laptop["TOTAL_BATCH"], laptop["DEVICE_BATCH"]) == (2048, 8)
@@ -327,4 +335,4 @@ def test_the_published_recipe_is_a_stack_of_moves_and_edits(build: Build, shippe
     assert new.learning_rate_scale(0.01) == pytest.approx(0.5)
     made = trace(build(files))
     assert made != shipped
-    assert sum(made.losses[-2:]) / 2 < made.losses[0]
+    assert made.losses[-1] < made.losses[0] - 0.1

@@ -95,7 +95,8 @@ CATALOGUE: tuple[Edit, ...] = (
         name="half-rotary", title="rotate only the fast half of each head's channels", family="attention",
         tags=("rope",),
         hypothesis="The slow half hardly turns within a row; freed from position it matches by content alone.",
-        rewrites=(Rewrite("frequency = $f", "frequency = $f\nfrequency[len(frequency) // 2:] = 0"),),
+        rewrites=(Rewrite("torch.outer($place, frequency)", "torch.outer($place, frequency * "
+                          "(torch.arange(len(frequency), device=DEVICE) < len(frequency) // 2))"),),
     ),
     Edit(
         name="no-rotary-in-wide-layers", title="no positions in the layers that see the whole row",

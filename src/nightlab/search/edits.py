@@ -1,7 +1,8 @@
 """Edits: structural changes of source as entries of data, and the one applicator that runs them.
 
-A rewrite is written in Python with holes. `$x` stands for any expression, `*$rest` for any further positional
-arguments or elements, `**$more` for any further keyword arguments; a hole that appears twice must hold the same code.
+A rewrite is written in Python with holes. `$x` stands for any expression, `*$some` for any number of positional
+arguments or elements in a row (as few as fit), `**$more` for any further keyword arguments; a hole that appears twice
+must hold the same code.
 
     Rewrite("F.relu($x).square()", "F.gelu($x)", where="MLP.forward")
 
@@ -241,9 +242,8 @@ def _lists_fit(pattern: list[ast.AST], nodes: list[ast.AST], bindings: Bindings)
         return _keywords_fit(pattern[:-1], rest, nodes, bindings)
     for at, item in enumerate(pattern):
         if (rest := _rest(item)) is not None:
-            # it takes as few as let the others fit: which holes are filled how is tried on a copy
             for end in range(at, len(nodes) + 1):
-                trial = dict(bindings)
+                trial = dict(bindings)  # a longer run may fit where a shorter one filled holes in vain
                 taken = [node for node in nodes[at:end] if isinstance(node, ast.expr)]
                 if _bind(rest, taken, trial) and _lists_fit(pattern[at + 1 :], nodes[end:], trial):
                     bindings.update(trial)
