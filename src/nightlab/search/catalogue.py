@@ -59,7 +59,7 @@ CATALOGUE: tuple[Edit, ...] = (
             Rewrite("norm(rotate(q, cos, sin))", "self.sharpness.to(q.dtype) * norm(rotate(q, cos, sin))"),
         ),
     ),
-    Edit(  # the published recipe's own blend, of queries and keys alike; its `norm` is a LayerNorm elsewhere as well
+    Edit(  # autoresearch-evo's blend, of queries and keys alike; elsewhere its recipe has a LayerNorm alone
         name="mixed-qk-norm", title="normalise queries and keys by three parts RMSNorm, one part LayerNorm",
         family="attention", tags=("norm",),
         hypothesis="Some of the common offset of a head's channels is noise to the match, but not all of it.",
@@ -358,17 +358,14 @@ CATALOGUE: tuple[Edit, ...] = (
         tags=("regularization",),
         hypothesis="Steps scatter around the valley's floor; their mean of some twenty lies closer to it than any.",
         rewrites=(
-            Rewrite("self.params = list(model.parameters())", """
-                self.params = list(model.parameters())
-                self.average = [param.detach().clone() for param in self.params]"""),
+            Rewrite("self.params = list(model.parameters())", "self.params = list(model.parameters())\n"
+                    "self.average = [param.detach().clone() for param in self.params]"),
             Rewrite("for param in self.params:\n    param.grad = None", """
                 torch._foreach_lerp_(self.average, self.params, max(0.05, 1 / (1 + step)))
                 for param in self.params:
                     param.grad = None"""),
-            Rewrite("progress.close()", """
-                for param, mean in zip(optimiser.params, optimiser.average, strict=True):
-                    param.data.copy_(mean)
-                progress.close()""", where="train"),
+            Rewrite("progress.close()", "torch._foreach_copy_([param.data for param in optimiser.params], "
+                    "optimiser.average)\nprogress.close()", where="train"),
         ),
     ),
     Edit(
