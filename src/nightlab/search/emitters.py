@@ -266,7 +266,7 @@ def _moves(knobs: Sequence[Knob], count: int, rng: random.Random, width: float) 
 
 
 def blocked(pieces: Sequence[Piece], evidence: Evidence) -> bool:
-    """Whether a part of it has crashed here, or is under way alone."""
+    """Whether a part of it has crashed, is there already, or is under way."""
     for piece in pieces:
         what = piece.what
         if isinstance(what, Edit):
@@ -274,4 +274,4 @@ def blocked(pieces: Sequence[Piece], evidence: Evidence) -> bool:
                 return True
         elif evidence.crashes(what.knob.name, what.way, what.value):
             return True
-    return len(pieces) == 1 and pieces[0].key in evidence.pending
+    return any(piece.key in evidence.pending for piece in pieces)
