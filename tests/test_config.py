@@ -21,6 +21,7 @@ from nightlab.config import (
     JudgeSettings,
     MetricSettings,
     ProbeSettings,
+    SearchSettings,
     Settings,
     find_root,
     load_settings,
@@ -75,6 +76,8 @@ CHANGES = {
     "early.first = 0.3": ("early.first", 0.3),
     "early.main = 0.7": ("early.main", 0.7),
     "early.audit = 1": ("early.audit", 1.0),
+    "search.worth = 0.001": ("search.worth", 0.001),
+    "budget.hour_price = 2.5": ("budget.hour_price", 2.5),
 }
 
 
@@ -83,7 +86,7 @@ def flat(settings: Settings) -> dict[str, object]:
     found: dict[str, object] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if isinstance(value, MetricSettings | BudgetSettings | JudgeSettings | ProbeSettings | EarlySettings):
+        if dataclasses.is_dataclass(value):
             found |= {f"{field.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
         elif field.name not in ("root", "pinned"):  # where the lab is and what it holds, nothing that one may set
             found[field.name] = value
@@ -171,6 +174,8 @@ REFUSALS = {
     "early.first = nan": "infinite or NaN",
     "early.audit = 1.1": "early.audit",
     "early.audit = nan": "infinite or NaN",
+    "search.worth = -1": "search.worth",
+    "budget.hour_price = inf": "budget.hour_price",
     "budget.slots = 0": "slots",
     "budget.slots = -2": "slots",
     "judge.promote = 0.4": "judge.promote",
@@ -425,6 +430,7 @@ def hints() -> dict[str, object]:
         "judge": JudgeSettings,
         "probe": ProbeSettings,
         "early": EarlySettings,
+        "search": SearchSettings,
     }
     for table, cls in tables.items():
         del found[table]

@@ -513,7 +513,7 @@ class Player:
         self.rng = Random(seed)
         self.slots, self.lost, self.failed = slots, lost, failed
         self.history = History()
-        self.lab = replace(LAB, judge=JudgeSettings(final_runs=2, max_steps=3))
+        self.lab = replace(LAB, judge=JudgeSettings(final_runs=2, max_steps=3, ablate=False))
         self.effects = {"a": 0.0}
         self.tell(proposed("a", None))
         self.tell(began(ideas=ideas))

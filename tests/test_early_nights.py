@@ -60,7 +60,7 @@ class Traced:
 
 def knob_table(last: float) -> dict[str, Answer]:
     """Ideas that each turn the one knob a little further, all about as good, and one more."""
-    return {BASELINE: 1.0, **{f"LR = {n}\n": 1.002 + 0.0005 * n for n in range(1, 8)}, "LR = 99\n": last}
+    return {BASELINE: 1.0, **{f"LR = {n}\n": 1.0002 + 0.0001 * n for n in range(1, 8)}, "LR = 99\n": last}
 
 
 class Turning(Listed):

@@ -54,6 +54,7 @@ class BudgetSettings:
     timeout_minutes: float = 30.0  # of one run; the run's own budget ends it long before
     slots: int | Literal["auto"] = 1  # runs at a time; "auto": one per GPU, else one per core
     grace_seconds: float = 5.0  # between asking a process tree to end and killing it
+    hour_price: float = 0.0  # what an hour of one run costs, in your money: for nights with a limit on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,13 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """When the search has enough."""
+
+    worth: float = 0.0  # smallest expected gain that one more run is worth, units of the metric; 0: none is too small
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EarlySettings:
     """Ending runs before their budget is spent; the rule and its sources are in judge/curves.py."""
 
@@ -114,6 +122,7 @@ class Settings:
     judge: JudgeSettings = field(default_factory=JudgeSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     early: EarlySettings = field(default_factory=EarlySettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
     pinned: str = ""  # digest of the lab's other files, device and profile (`runner.workspace.pinned`)
 
     @property
@@ -163,6 +172,7 @@ class _Budget(msgspec.Struct, forbid_unknown_fields=True):
     timeout_minutes: float = 30.0
     slots: int | Literal["auto"] = 1
     grace_seconds: float = 5.0
+    hour_price: float = 0.0
 
 
 class _Probe(msgspec.Struct, forbid_unknown_fields=True):
@@ -194,6 +204,10 @@ class _Early(msgspec.Struct, forbid_unknown_fields=True):
     audit: float = 0.05
 
 
+class _Search(msgspec.Struct, forbid_unknown_fields=True):
+    worth: float = 0.0
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     """The shape of nightlab.toml."""
 
@@ -208,6 +222,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     judge: _Judge = msgspec.field(default_factory=_Judge)
     probe: _Probe = msgspec.field(default_factory=_Probe)
     early: _Early = msgspec.field(default_factory=_Early)
+    search: _Search = msgspec.field(default_factory=_Search)
 
 
 def find_root(start: Path) -> Path:
@@ -273,6 +288,7 @@ def load_settings(root: Path) -> Settings:
         judge=JudgeSettings(**msgspec.structs.asdict(file.judge)),
         probe=ProbeSettings(**msgspec.structs.asdict(file.probe)),
         early=EarlySettings(**msgspec.structs.asdict(file.early)),
+        search=SearchSettings(**msgspec.structs.asdict(file.search)),
     )
     _check(settings, path)
     return settings
@@ -326,6 +342,9 @@ def _check(settings: Settings, path: Path) -> None:
         "judge.noise is not positive": judge.noise is not None and not judge.noise > 0,
         "judge.noise_runs is below 0.1": not judge.noise_runs >= 0.1,
         "judge.useful_gain, line_price and memory_price must not be negative": any(price < 0 for price in prices),
+        "budget.hour_price and search.worth must be finite and not negative": not all(
+            0 <= price < math.inf for price in (settings.budget.hour_price, settings.search.worth)
+        ),
         "early.first must not lie after early.main, both between 0 and 1": not 0 < early.first <= early.main < 1,
         "early.audit must lie between 0 and 1": not 0 <= early.audit <= 1,
         f"a path leaves the lab: {', '.join(outside)}": bool(outside),

@@ -336,7 +336,7 @@ def next_step(
         step = _idea_step(history, state, champion)
         if step is not None:
             return step
-    if not only_open and not exhausted and not _ideas_spent(history, settings, now):
+    if not only_open and not exhausted and not _ideas_spent(history, settings, now, unbuildable):
         return Propose()
     if not only_open and all(ablation.is_removal(state.experiment) for state in _open_ideas(history)):
         link = _ablation_step(history, settings, now, unbuildable)
@@ -351,9 +351,14 @@ def next_step(
         return Wait()
     if only_open:
         return Done("every idea has its verdict")
-    if exhausted:
-        return Done("the search has nothing left to propose")
-    return Done("all ideas are tried" if _count_spent(history) else "the hours are over")
+    return Done("the search has nothing left to propose" if exhausted else _limit(history, settings, unbuildable))
+
+
+def _limit(history: History, settings: Settings, unbuildable: Collection[ExperimentId]) -> str:
+    """Which of its limits ends the night."""
+    if _count_spent(history):
+        return "all ideas are tried"
+    return "its money is spent" if _money_spent(history, settings, unbuildable) else "the hours are over"
 
 
 def open_steps(history: History) -> list[tuple[ExperimentState, Execute | None]]:
@@ -511,19 +516,40 @@ def _count_spent(history: History) -> bool:
     return night.began.ideas is not None and ideas_tried(history) >= night.began.ideas
 
 
-def _ideas_spent(history: History, settings: Settings, now: float) -> bool:
-    """Whether the night may propose nothing more: by count, or because the rest of its hours belongs to the end."""
+def _ideas_spent(history: History, settings: Settings, now: float, unbuildable: Collection[ExperimentId]) -> bool:
+    """Whether the night may propose nothing more: by count, or because the rest of it belongs to its end."""
     night = history.night
     assert night is not None
-    if _count_spent(history):
+    if _count_spent(history) or _money_spent(history, settings, unbuildable):
         return True
     if night.began.hours is None:
         return False
+    return now + _reserve_s(history, settings, unbuildable) >= night.at + 3600 * night.began.hours
+
+
+def _money_spent(history: History, settings: Settings, unbuildable: Collection[ExperimentId]) -> bool:
+    """Whether the rest of the night's money belongs to its end."""
+    night = history.night
+    assert night is not None
+    if night.began.cost is None:
+        return False
+    seconds = night_s(history) + _reserve_s(history, settings, unbuildable)
+    return seconds / 3600 * settings.budget.hour_price >= night.began.cost
+
+
+def night_s(history: History) -> float:
+    """Wall-clock seconds that the latest night's runs have taken, one after another."""
+    night = history.night
+    ours = [r for r in history.runs.values() if night is not None and r.run.night == night.began.night]
+    return sum(r.usage.wall_s for r in ours if r.usage is not None)
+
+
+def _reserve_s(history: History, settings: Settings, unbuildable: Collection[ExperimentId]) -> float:
+    """Seconds that are kept back for one more idea, the removals and the final block."""
     removals = 0
-    if settings.judge.ablate and ablation.next_link(history) is not None:
+    if settings.judge.ablate and ablation.next_link(history, unbuildable) is not None:
         removals = max(0, _removals_left(history))
-    reserve = _typical_s(history) * (1 + removals + 2 * settings.judge.final_runs)
-    return now + reserve >= night.at + 3600 * night.began.hours
+    return _typical_s(history) * (1 + removals + 2 * settings.judge.final_runs)
 
 
 def _final_step(history: History, settings: Settings, champion: ExperimentId) -> Step | None:

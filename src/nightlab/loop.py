@@ -172,7 +172,15 @@ class Lab:
 
     # --- beginning ------------------------------------------------------------------------------------------
 
-    def begin(self, *, ideas: int | None, hours: float | None, seed: int, mode: str = decide.EXPLOIT) -> bool:
+    def begin(
+        self,
+        *,
+        ideas: int | None,
+        hours: float | None,
+        seed: int,
+        mode: str = decide.EXPLOIT,
+        cost: float | None = None,
+    ) -> bool:
         """Go on with the unfinished night, or begin a new one from the committed source.
 
         Args:
@@ -180,33 +188,39 @@ class Lab:
             hours: of wall-clock, None for no limit.
             seed: of the search.
             mode: of a new night, explore or exploit: how boldly it keeps ideas.
+            cost: money that its runs may cost, None for no limit.
 
         Returns:
             Whether an unfinished night goes on (its own targets stay).
 
         Raises:
-            UsageError: there is nothing to go on with, and neither ideas nor hours are given.
+            UsageError: there is nothing to go on with, and the night is given no end; or it is to end by money, and
+                an hour has no price.
         """
         self._fold_news()  # another process may have worked here since this lab was opened
         base = self.baseline()
         night = self.history.night
         chain = self.history.chain
         if night is not None and night.ended is None:
-            asked = ideas is not None or hours is not None
+            asked = any(limit is not None for limit in (ideas, hours, cost))
             spent = night.began.hours is not None and self._clock() >= night.at + 3600 * night.began.hours
             if base in chain and not (spent and asked):
                 return True
             if not asked:
                 raise UsageError(
                     "the committed source has changed since the unfinished night began",
-                    hint="say --runs N or --hours H to begin a new one from it",
+                    hint="say --runs N, --hours H or --cost MONEY to begin a new one from it",
                 )
             why = "its hours were over" if base in chain else "the committed source changed"
             self._tell(NightEnded(night=night.began.night, reason=why))
-        if ideas is None and hours is None:
-            raise UsageError("a night needs an end", hint="say --runs N (ideas to try) or --hours H")
+        if ideas is None and hours is None and cost is None:
+            raise UsageError("a night needs an end", hint="say --runs N (ideas to try), --hours H or --cost MONEY")
+        if cost is not None and not self.settings.budget.hour_price > 0:
+            raise UsageError(
+                "nobody knows what an hour costs here", hint="set budget.hour_price in nightlab.toml, then say --cost"
+            )
         start = night.began.baseline if night is not None and base in chain else base
-        self._begin_night(start, ideas=ideas, hours=hours, seed=seed, mode=mode)
+        self._begin_night(start, ideas=ideas, hours=hours, seed=seed, mode=mode, cost=cost)
         return False
 
     def go_on(self) -> None:
@@ -221,10 +235,18 @@ class Lab:
             self._begin_night(night.began.baseline, ideas=0, hours=None, seed=0, mode=decide.EXPLOIT)
 
     def _begin_night(
-        self, baseline: ExperimentId, *, ideas: int | None, hours: float | None, seed: int, mode: str
+        self,
+        baseline: ExperimentId,
+        *,
+        ideas: int | None,
+        hours: float | None,
+        seed: int,
+        mode: str,
+        cost: float | None = None,
     ) -> None:
         name = NightId(f"{_stamp(self._clock())}-n{len(self.history.nights) + 1}")
-        self._tell(NightBegan(night=name, seed=seed, ideas=ideas, hours=hours, baseline=baseline, mode=mode))
+        began = NightBegan(night=name, seed=seed, ideas=ideas, hours=hours, baseline=baseline, mode=mode, cost=cost)
+        self._tell(began)
 
     def baseline(self) -> ExperimentId:
         """The experiment of HEAD's own source, recorded if it is new."""

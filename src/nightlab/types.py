@@ -541,7 +541,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightBegan:
-    """A night is one order to search: `ideas` experiments, or `hours` of wall-clock, whichever ends first."""
+    """A night is one order to search: so many ideas, hours of wall-clock or money, whichever ends first."""
 
     night: NightId
     seed: int
@@ -549,6 +549,7 @@ class NightBegan:
     hours: float | None
     baseline: ExperimentId
     mode: str = "exploit"  # explore: an idea is kept from `judge.explore` on instead of `judge.promote`
+    cost: float | None = None  # money that its runs may cost, at `budget.hour_price`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,10 @@ def minutes(text: str) -> float:
     return _below(100_000, text, "minutes")
 
 
+def money(text: str) -> float:
+    return _below(1e9, text, "money")
+
+
 def _below(end: float, text: str, unit: str) -> float:
     value = float(text)
     if not 0 < value < end:

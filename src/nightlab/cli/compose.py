@@ -45,7 +45,12 @@ def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[L
     backend = LocalBackend(settings, git)
     on_gpu = backend.places[0].startswith("cuda")
     with open_ledger(settings) as ledger:
-        proposer = BuiltinProposer(settings_digest=settings.digest, on_gpu=on_gpu)
+        proposer = BuiltinProposer(
+            settings_digest=settings.digest,
+            on_gpu=on_gpu,
+            direction=settings.metric.direction,
+            worth=settings.search.worth,
+        )
         lab = Lab(settings, ledger, git, backend, proposer, listener=listener)
         sweep(settings, alive=lab.history.running)
         yield lab

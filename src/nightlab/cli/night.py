@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from nightlab.cli.amounts import count_of, hours
+from nightlab.cli.amounts import count_of, hours, money
 from nightlab.cli.compose import add_lab_option, open_lab, settings_of
 from nightlab.errors import GitError, LedgerError
 
@@ -29,6 +29,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_lab_option(run)
     run.add_argument("--runs", type=count_of, metavar="N", help="ideas to try in this night")
     run.add_argument("--hours", type=hours, metavar="H", help="wall-clock hours after which no new idea is begun")
+    run.add_argument(
+        "--cost", type=money, metavar="MONEY", help="what the night's runs may cost, at budget.hour_price an hour"
+    )
     run.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the search (default 0)")
     run.add_argument(
         "--mode",
@@ -61,7 +64,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def cmd_run(args: argparse.Namespace) -> int:
     settings = settings_of(args.lab)
-    return _night(settings, ideas=args.runs, hours=args.hours, seed=args.seed, mode=args.mode)
+    return _night(settings, ideas=args.runs, hours=args.hours, seed=args.seed, mode=args.mode, cost=args.cost)
 
 
 def cmd_demo(args: argparse.Namespace) -> int:
@@ -79,14 +82,22 @@ def cmd_demo(args: argparse.Namespace) -> int:
     return _night(settings, ideas=args.runs, hours=None, seed=args.seed)
 
 
-def _night(settings: Settings, *, ideas: int | None, hours: float | None, seed: int, mode: str = "exploit") -> int:
+def _night(
+    settings: Settings,
+    *,
+    ideas: int | None,
+    hours: float | None,
+    seed: int,
+    mode: str = "exploit",
+    cost: float | None = None,
+) -> int:
     """Run one night and show it; 130 after Ctrl-C, 1 if the night could not be worked."""
     from nightlab.cli.screen import Screen
     from nightlab.loop import lease
 
     with lease(settings), Screen(settings) as screen, mirrored(settings), open_lab(settings, screen) as lab:
         lab.sources.check()
-        if lab.begin(ideas=ideas, hours=hours, seed=seed, mode=mode):
+        if lab.begin(ideas=ideas, hours=hours, seed=seed, mode=mode, cost=cost):
             screen.resumed(lab.history)
         try:
             with stoppable():

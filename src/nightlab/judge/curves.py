@@ -29,11 +29,10 @@ MIN_PAIRS = 5
 Student's t lies at 4.6 standard deviations or beyond (3 runs: 5.8; 2: 9.9), and the luck of the estimate is the margin.
 """
 
-FLOOR = 0.1
-"""No margin is smaller than this share of what the champion itself still gains from the look to its end. It stands for
-the reference's 0.02 nats in a form without units: its curves, like ours, fall by 0.2 to 0.35 nats after 60 %. It also
-ends a vicious circle: what is stopped never tells whether it would have caught up, so a margin that had become too
-narrow could not find out."""
+FLOOR = 0.02
+"""No margin is smaller than this share of what the champion itself still gains from the look to its end. It ends a
+vicious circle: what is stopped never tells whether it would have caught up, so a margin that had become too narrow
+could not find out. On 778 real cases (LOG.md) the quantile alone lay above it, and above five times as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

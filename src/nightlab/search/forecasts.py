@@ -60,6 +60,13 @@ class Outlook:
     nearest: FloatArray  # (n,) distance to the nearest experiment that was tried, infinite where there is none
     model: str  # what it rests on: "prior" or "history"
 
+    def expected_gain(self, place: int) -> float:
+        """Of running one idea and keeping it only if it is better: E[max(gain, 0)], units of the metric."""
+        gain, deviation = -float(self.loss[place]), float(self.deviation[place])
+        normal = NormalDist()
+        z = gain / deviation
+        return (gain * normal.cdf(z) + deviation * normal.pdf(z)) * (1.0 - float(self.crash[place]))
+
     def forecast(self, place: int) -> Forecast | None:
         """Of one idea; None while nothing tells how far the metric moves here."""
         if self.model != "history":

@@ -95,6 +95,7 @@ class Proposer:
         direction: which way the metric is better.
         catalogue: the structural edits to draw from.
         effects_of: the response surface for a baseline's constants, where one is known.
+        worth: smallest gain that may be expected of one more run, units of the metric; 0: none is too small.
         without: parts of the search to leave out, of `PARTS`.
     """
 
@@ -106,6 +107,7 @@ class Proposer:
         direction: Direction = Direction.MINIMIZE,
         catalogue: Sequence[Edit] = CATALOGUE,
         effects_of: Callable[[Mapping[str, str]], Effects | None] = published,
+        worth: float = 0.0,
         without: Collection[str] = (),
     ) -> None:
         if unknown := set(without) - set(PARTS):
@@ -113,6 +115,7 @@ class Proposer:
         self.direction = direction
         self.catalogue = tuple(catalogue)
         self.effects_of = effects_of if "public" not in without else nothing_known
+        self.worth = worth
         self.without = frozenset(without)
         self.knobs: tuple[Knob, ...] = ()  # of the files at hand
         self.places = Places()
@@ -286,13 +289,22 @@ class _Search:
 
     # --- a round ------------------------------------------------------------------------------------------------
 
-    def round(self, wider: float) -> Idea | Again | None:
-        """The best new idea of one pool, or a settled one that has come to look better; None if all is known."""
+    def round(self, wider: float) -> Idea | Again | Exhausted | None:
+        """The best new idea of one pool, or a settled one that has come to look better; None if all is known.
+
+        Exhausted if nothing in the pool is worth its run.
+        """
         pool, again = self._pool(wider), self._settled()
         if not pool:
             return None
         points = [self._here.moved(piece.change for piece in proposal.pieces) for proposal in pool]
         outlook = self._screen.outlook([*points, *(self._places.of(self._history, name) for name in again)])
+        most = max(outlook.expected_gain(place) for place in range(len(points)))
+        if outlook.model == "history" and most < self._proposer.worth:
+            return Exhausted(
+                reason=f"another run is expected to gain {most:.2g} at most, and search.worth asks for "
+                f"{self._proposer.worth:g}"
+            )
         for place in self._order(outlook, len(pool)):
             if place >= len(pool):
                 forecast = outlook.forecast(place)
