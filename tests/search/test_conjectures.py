@@ -73,7 +73,7 @@ def test_a_single_vague_verdict_claims_nothing_and_a_clear_one_does() -> None:
 def test_several_changes_at_once_speak_of_no_knob() -> None:
     """A stack of two changes counts for its kind and its emitter, never for one of its parts."""
     story = Story().idea("b", LR, DEEPER, gain=-0.1).idea("c", LR, DEEPER, gain=-0.1)
-    assert set(claims(story)) == {"mixed changes", "by local_tuner"}
+    assert set(claims(story)) == {"mixed changes", "ideas by local_tuner"}
 
 
 def test_lanes_edits_and_less_code() -> None:
@@ -83,7 +83,7 @@ def test_lanes_edits_and_less_code() -> None:
     story = Story()
     for name in "bc":
         story.idea(name, edit("no-qk-norm"), gain=0.01, probability=0.7, plan=plan, patch=shrinks)
-    assert set(claims(story)) == {"no-qk-norm", "attention changes", "by simplifier", "less code"}
+    assert set(claims(story)) == {"no-qk-norm", "attention changes", "ideas by simplifier", "less code"}
 
 
 def test_a_diverged_run_says_bad_and_not_how_bad() -> None:

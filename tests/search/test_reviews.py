@@ -131,6 +131,6 @@ def test_a_review_tells_the_claims_that_it_moved(settings: Settings) -> None:
     """At most three, those with the least evidence first, and only such as the experiment speaks of."""
     story = Story().idea("x", DEEPER, gain=-0.05).idea("b", LR, gain=-0.05).idea("c", LR, gain=-0.05)
     found = told(story, "c", settings).conjectures
-    assert [claim.change for claim in found][-1] == "by local_tuner"
+    assert [claim.change for claim in found][-1] == "ideas by local_tuner"
     assert all(experiment_name("c") in claim.support for claim in found)
     assert len(found) <= 3

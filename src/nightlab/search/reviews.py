@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from nightlab.config import Settings
@@ -64,7 +64,7 @@ def review(history: History, settings: Settings, experiment: ExperimentId) -> Re
             root = history.state(experiment).root
             on_line = history.champion is not None and history.state(history.champion).root == root
             claims = conjectures(history, None if on_line else root)
-            return replace(found, conjectures=moved(claims, experiment))
+            return replace(found, conjectures=moved(claims).get(experiment, ()))
     raise NotFoundError(
         f"{experiment} has no run that has ended and says something of it",
         hint="`nightlab runs` lists what ran",
@@ -83,10 +83,15 @@ def reviews(history: History, settings: Settings) -> Iterator[Review]:
         told.value(state, run)
 
 
-def moved(claims: tuple[Conjecture, ...], experiment: ExperimentId) -> tuple[Conjecture, ...]:
-    """The claims that an experiment speaks of, those of the fewest experiments first: it moved them the most."""
-    told = [claim for claim in claims if experiment in claim.support or experiment in claim.against]
-    return tuple(sorted(told, key=lambda claim: (claim.weight, claim.id))[:MOVED])
+def moved(claims: Iterable[Conjecture]) -> dict[ExperimentId, tuple[Conjecture, ...]]:
+    """Experiment -> the claims that it speaks of, those of the fewest experiments first: it moved them the most."""
+    found: dict[ExperimentId, list[Conjecture]] = {}
+    for claim in sorted(claims, key=lambda claim: (claim.weight, claim.id)):
+        for experiment in (*claim.support, *claim.against):
+            told = found.setdefault(experiment, [])
+            if len(told) < MOVED:
+                told.append(claim)
+    return {experiment: tuple(told) for experiment, told in found.items()}
 
 
 def predicted(experiment: Experiment) -> str:
