@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nightlab.config import Settings
-from nightlab.discovery.plans import plan_of
+from nightlab.discovery.plans import plan_id, plan_of
 from nightlab.discovery.review import review_row, review_text
 from nightlab.discovery.shapes import PlanRow, ReviewRow, StateRow
 from nightlab.discovery.state import state_row
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nightlab.ledger import Ledger
 
 _STAMP = '"updated_at"'  # the one line of state.json that changes by itself
-_NAMES = re.compile(rb'"(experiment_id|plan_id)":"([0-9a-f]+)"')
+_NAMES = re.compile(rb'"(experiment_id|plan_id)":"([^"]+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +187,11 @@ def _lines(view: View, known: set[tuple[str, str]]) -> Iterator[str]:
     """The events that are not written yet, in the order in which they happened."""
     found: list[tuple[float, str]] = []
     for state in view.history.experiments.values():
-        if is_idea(state.experiment) and state.experiment.plan.emitter in EMITTERS:
-            plan = plan_of(view, state)
-            if ("plan_id", plan.plan_id) not in known:
-                found.append((state.proposed_at, _line(_Selected(timestamp=moment(state.proposed_at), plan=plan))))
+        made = state.experiment
+        is_planned = is_idea(made) and made.plan.emitter in EMITTERS
+        if is_planned and ("plan_id", plan_id(made.id)) not in known:
+            event = _Selected(timestamp=moment(state.proposed_at), plan=plan_of(view, state))
+            found.append((state.proposed_at, _line(event)))
     for review in view.reviews:
         if ("experiment_id", str(review.experiment)[1:]) not in known:
             run = view.history.runs[review.run]

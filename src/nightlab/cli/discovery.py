@@ -129,21 +129,17 @@ def cmd_review(args: argparse.Namespace) -> int:
     from nightlab.cli.views import hint, print_json, show
     from nightlab.report.dossier import look_up
     from nightlab.report.knowledge import review_sheet
-    from nightlab.search.reviews import reviews
+    from nightlab.search.reviews import newest
 
     settings = settings_of(args.lab)
     history = _history(settings)
-    if args.name is not None:
-        name = look_up(history, args.name)[0].experiment.id
-    else:
-        found = list(reviews(history, settings))
-        if not found:
-            if args.json:
-                print_json(None)
-            else:
-                hint("nothing has run yet: start with `nightlab run`")
-            return 0
-        name = found[-1].experiment
+    name = newest(history) if args.name is None else look_up(history, args.name)[0].experiment.id
+    if name is None:
+        if args.json:
+            print_json(None)
+        else:
+            hint("nothing has run yet: start with `nightlab run`")
+        return 0
     sheet = review_sheet(history, settings, name)
     if args.json:
         print_json(sheet)

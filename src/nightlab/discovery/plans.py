@@ -36,7 +36,7 @@ def plan_row(view: View, plan: Plan, *, hypothesis: str, kind: str, at: float, w
     forecast = plan.forecast
     likely = None if forecast is None else "likely improve" if forecast.chance >= 0.5 else "uncertain"
     return PlanRow(
-        plan_id=hashlib.sha1(told.encode(), usedforsecurity=False).hexdigest()[:12],
+        plan_id=plan_id(told),
         phase=where,
         emitter=emitter,
         niche=niche,
@@ -72,6 +72,11 @@ def _said(plan: Plan) -> str:
 def pending_plan(view: View) -> PlanRow | None:
     """The plan of the newest idea that has not been reviewed yet."""
     return None if view.pending is None else plan_of(view, view.pending)
+
+
+def plan_id(told: str) -> str:
+    """Twelve hex digits of what a plan is known by: the experiment that was proposed by it, once there is one."""
+    return hashlib.sha1(told.encode(), usedforsecurity=False).hexdigest()[:12]
 
 
 def plan_of(view: View, state: ExperimentState) -> PlanRow:

@@ -62,7 +62,7 @@ class View:
     @cached_property
     def reviews(self) -> tuple[Review, ...]:
         """Oldest first, without the claims that they moved."""
-        return tuple(reviews(self.history, self.settings))
+        return tuple(reviews(self.history, self.settings, self.survey))
 
     @cached_property
     def by_experiment(self) -> dict[ExperimentId, Review]:

@@ -169,24 +169,15 @@ def learnt_lines(history: History) -> list[str]:
     """The report's section on niches, claims and crashes, in plain words; empty before there is something to say."""
     survey = Survey(history)
     sheet = archive_sheet(history, archive(history, survey=survey))
-    claims = conjectures(history, survey=survey)
+    claims = [claim for claim in conjectures(history, survey=survey) if not claim.is_no_fly]
     lines: list[str] = []
-    if sheet.elites:
-        lines += [
-            "The best of each niche (kind / parameters / memory / speed / code), by its gain over the baseline:",
-            "",
-        ]
-        lines += [_elite(one) for one in sheet.elites[:SHOWN]]
-        lines += _more(len(sheet.elites), "niche")
-    told = [claim for claim in claims if not claim.is_no_fly]
-    if told:
-        lines += [
-            *_gap(lines),
-            "What the runs claim:",
-            "",
-            *(f"- {markdown(in_words(claim), 300)}" for claim in told[:SHOWN]),
-        ]
-        lines += _more(len(told), "conjecture")
+    gained = [one for one in sheet.elites if one.gain is not None and one.gain > 0.0]
+    if gained:
+        lines += ["Where something gains over the baseline, the best of each niche:", ""]
+        lines += [_elite(one) for one in gained[:SHOWN]]
+        lines += _more(len(gained), "niche")
+    if claims:
+        lines += [*_gap(lines), *_claims(claims)]
     active = [pattern for pattern in sheet.no_fly if not pattern.has_expired]
     if active:
         lines += [*_gap(lines), "What crashes on this champion:", ""]
@@ -195,6 +186,17 @@ def learnt_lines(history: History) -> list[str]:
             lines.append(f"- {count(pattern.count, 'experiment')}: {what} (last: #{pattern.example.number})")
         lines += _more(len(active), "pattern")
     return lines
+
+
+def _claims(claims: list[Conjecture]) -> list[str]:
+    """The clear claims; what leans somewhere only is counted."""
+    clear = [c for c in claims if c.low is None or c.high is None or not c.low <= 0.0 <= c.high]
+    vague = len(claims) - len(clear)
+    rest = f"{count(vague, 'conjecture')} not clear yet: `nightlab conjectures` lists all" if vague else ""
+    if not clear:
+        return [f"{rest}."]
+    lines = ["What the runs claim:", "", *(f"- {markdown(in_words(claim), 300)}" for claim in clear[:SHOWN])]
+    return [*lines, *_more(len(clear), "conjecture"), *([f"- {rest}"] if rest else [])]
 
 
 def _gap(lines: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ from nightlab.report.boards import Boards
 from nightlab.report.chain import chain_lines, noise_in_words
 from nightlab.report.early import in_words
 from nightlab.report.findings import SHOWN, Finding, Findings, find
+from nightlab.report.knowledge import learnt_lines
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import Champion, LabSummary
 from nightlab.report.others import Others
@@ -143,6 +144,7 @@ def render(
         ("Best Lineages", boards.lineages()),
         ("Failure Clusters", boards.clusters()),
         ("Recent Ledger", boards.recent()),
+        ("What The Search Has Learnt", learnt_lines(history)),
     ]
     lines = [*title]
     for heading, body in sections:
