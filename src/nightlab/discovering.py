@@ -110,9 +110,9 @@ def view_of(ledger: Ledger, settings: Settings) -> View:
 
 
 def _head(settings: Settings) -> tuple[str, str, str]:
-    """Branch, commit and subject of what is checked out; "" each where there is no commit."""
-    git = Git(settings.root)
+    """Branch, commit and subject of what is checked out; "" each where git does not say."""
     try:
+        git = Git(settings.root)
         head = git.head()
         facts = git.known([head]).get(head)
         return git.branch(), head, facts.message.partition("\n")[0] if facts else ""

@@ -257,7 +257,7 @@ def research_parse_run(args: argparse.Namespace) -> int:
 def parse_run(lines: list[str], metric: MetricSettings) -> dict[str, float | int] | None:
     """The numbers of a log by the names that it gives them, the last of each; None without a metric to believe.
 
-    A line is `name: number`; other names are passed over. A metric outside the lab's bounds is no metric.
+    A line is `name: number`; other names are passed over. A metric that the lab would not believe is none.
     """
     found: dict[str, float | int] = {}
     for line in lines:
@@ -271,9 +271,7 @@ def parse_run(lines: list[str], metric: MetricSettings) -> dict[str, float | int
         name = _METRIC if match[1] == metric.name else match[1]
         found[name] = int(number) if name in _COUNTS else number
     value = found.get(_METRIC)
-    low, high = metric.low, metric.high
-    is_metric = value is not None and (low is None or value >= low) and (high is None or value <= high)
-    return found if is_metric else None
+    return None if value is None or metric.reject(value) else found
 
 
 def research_last_review(args: argparse.Namespace) -> int:
