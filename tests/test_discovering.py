@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nightlab.cli.night import mirrored
 from nightlab.config import Settings, load_settings
 from nightlab.discovering import Places, catch_up
 from nightlab.errors import LedgerError
@@ -126,6 +127,33 @@ def test_repair_brings_lost_files_back(settings: Settings) -> None:
     Shell(settings.root).at_lab("doctor", "--repair")
     places = Places(settings.root)
     assert all(path.is_file() for path in (places.state, places.events, places.plan, places.review))
+
+
+def test_the_end_of_a_command_that_runs_writes_them(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `run`, `try` and `replicate` have done is in the files when they end; a file that refuses ends no night."""
+    places = Places(settings.root)
+    with mirrored(settings):
+        tell(settings, Story())
+    assert places.state.is_file()
+    places.state.unlink()
+    places.state.mkdir()
+    with mirrored(settings):
+        pass
+    assert "note:" in capsys.readouterr().err
+
+
+def test_a_run_that_was_logged_by_hand_has_its_authors_words(settings: Settings) -> None:
+    """The commit that was checked out, its branch, and an author's keep counts as an improvement."""
+    shell = Shell(settings.root)
+    shell.log("raise LR", "keep", 0.99)
+    catch_up(settings, EPOCH)
+    places = Places(settings.root)
+    state = json.loads(places.state.read_text())
+    (row,) = state["recent_experiments"]
+    head = Repo(settings.root).git("rev-parse", "HEAD")
+    assert (row["commit"], row["branch"], row["description"]) == (head[:7], "main", "raise LR")
+    assert state["emitter_stats"]["local_tuner"]["improvements"] == 1
+    assert (state["best_val_bpb"], state["results_tsv_exists"]) == (0.99, True)
 
 
 def test_a_disk_that_refuses_is_said(settings: Settings) -> None:

@@ -17,13 +17,15 @@ def review_row(view: View, found: Review) -> ReviewRow:
     state = view.history.state(found.experiment)
     experiment, terms = state.experiment, found.terms
     run = view.history.runs[found.run]
+    logged = run.logged  # of a run by hand: its author's words, and the commit and branch that were checked out
+    commit, parent = (logged.commit, logged.parent_commit) if logged else (experiment.commit, experiment.parent_commit)
     return ReviewRow(
         experiment_id=experiment_id(found.experiment),
         timestamp=moment(run.ended_at or run.started_at),
-        branch=view.branch,
-        commit=short(experiment.commit),
-        commit_parent=short(experiment.parent_commit) if experiment.parent_commit else None,
-        description=experiment.description,
+        branch=logged.branch if logged else view.settings.branch,
+        commit=short(commit),
+        commit_parent=short(parent) if parent else None,
+        description=(logged.description or experiment.description) if logged else experiment.description,
         status="crash" if found.crash else "ok",
         category=category(found.niche),
         niche=str(found.niche),

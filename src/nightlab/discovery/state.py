@@ -17,6 +17,7 @@ from nightlab.discovery.shapes import (
     StateRow,
 )
 from nightlab.discovery.view import View, category, emitter_name, experiment_id, moment
+from nightlab.ledger.records import KEEP
 from nightlab.ledger.tables import short
 from nightlab.search.claims_in_words import in_words
 from nightlab.search.phases import stall
@@ -123,7 +124,7 @@ def _emitter_stats(view: View, emitters: Sequence[str]) -> dict[str, EmitterRow]
         row = stats[name]
         row.attempts += 1
         row.crashes += bool(found.crash)
-        row.improvements += _improved(found)
+        row.improvements += _improved(view, found)
         row.total_reward = round(row.total_reward + found.terms.score, 4)
         row.last_used_index = index
     return stats
@@ -134,17 +135,19 @@ def _category_stats(view: View) -> dict[str, CategoryRow]:
     for found in view.reviews:
         row = stats.setdefault(category(found.niche), CategoryRow())
         row.attempts += 1
-        row.improvements += _improved(found)
+        row.improvements += _improved(view, found)
         row.total_reward = round(row.total_reward + found.terms.score, 4)
         row.avg_reward = round(row.total_reward / row.attempts, 4)
-        delta = rounded(found.gain_vs_best)
-        row.best_delta = delta if row.best_delta is None else max(row.best_delta, delta or row.best_delta)
+        known = [delta for delta in (row.best_delta, rounded(found.gain_vs_best)) if delta is not None]
+        row.best_delta = max(known, default=None)
     return stats
 
 
-def _improved(found: Review) -> bool:
-    """By the judge's word; a single better value is no improvement."""
-    return found.verdict is not None and found.verdict.decision is Decision.KEEP
+def _improved(view: View, found: Review) -> bool:
+    """By the judge's word, or by its author's where a run was logged by hand; a single better value is none."""
+    logged = view.history.runs[found.run].logged
+    by_judge = found.verdict is not None and found.verdict.decision is Decision.KEEP
+    return by_judge or (logged is not None and logged.status == KEEP)
 
 
 def _crashes(view: View) -> dict[str, CrashRow]:
