@@ -27,6 +27,15 @@ def test_what_gains_what_is_clear_and_what_crashes_is_told() -> None:
     assert "z-loss lean" not in text
 
 
+def test_a_niche_whose_best_is_clearly_worse_is_left_out() -> None:
+    """What stands far below the champion is no news, though it stands above the baseline."""
+    story = Story().keep("b", LR, gain=0.5).idea("c", edit("no-qk-norm"), gain=-0.2)
+    story.idea("d", knob("DEPTH", "8", "9"), gain=-0.001, spread=0.01)
+    text = "\n".join(learnt_lines(story.told()))
+    assert "idea c" not in text
+    assert "idea d, +0.499 (1 experiment, open)" in text
+
+
 def test_crashes_of_an_earlier_champion_are_left_out() -> None:
     """What crashed before the base changed is no news for the morning."""
     story = Story().idea("x", knob("DEPTH", "8", "9"), outcome=crash("out of memory")).keep("b", LR)

@@ -8,7 +8,7 @@ from nightlab.config import Settings
 from nightlab.history import History
 from nightlab.report.text import code, markdown
 from nightlab.report.words import count
-from nightlab.search.archive import Archive, archive
+from nightlab.search.archive import Archive, archive, chain_of
 from nightlab.search.claims_in_words import in_words
 from nightlab.search.conjectures import conjectures
 from nightlab.search.niches import Survey, emitter_of
@@ -32,6 +32,8 @@ class EliteLine:
     probability: float  # that it is better than the champion that it was judged against
     count: int  # experiments of the niche
     is_champion: bool
+    is_open: bool  # no part of the champion, and may be as good as it is: a stepping stone
+    is_kept: bool  # part of what the champion was made of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ def archive_sheet(history: History, found: Archive | None = None) -> ArchiveShee
     found = found or archive(history)
     if found.base is None:
         return ArchiveSheet(phase="", stall=0, elites=(), near_misses=(), stones=(), no_fly=())
+    chain = chain_of(history, found.base)
     return ArchiveSheet(
         phase=phase(history, found.base),
         stall=stall(history, found.base),
@@ -108,6 +111,8 @@ def archive_sheet(history: History, found: Archive | None = None) -> ArchiveShee
                 probability=elite.probability,
                 count=elite.count,
                 is_champion=elite.experiment == found.base,
+                is_open=elite.experiment in found.stones,
+                is_kept=elite.experiment in chain,
             )
             for elite in found.elites
         ),
@@ -171,11 +176,11 @@ def learnt_lines(history: History) -> list[str]:
     sheet = archive_sheet(history, archive(history, survey=survey))
     claims = [claim for claim in conjectures(history, survey=survey) if not claim.is_no_fly]
     lines: list[str] = []
-    gained = [one for one in sheet.elites if one.gain is not None and one.gain > 0.0]
-    if gained:
-        lines += ["Where something gains over the baseline, the best of each niche:", ""]
-        lines += [_elite(one) for one in gained[:SHOWN]]
-        lines += _more(len(gained), "niche")
+    worth = [one for one in sheet.elites if one.is_kept or one.is_open]
+    if worth:
+        lines += ["The best of each niche, where it was kept or may be as good as the champion, over the baseline:", ""]
+        lines += [_elite(one) for one in worth[:SHOWN]]
+        lines += _more(len(worth), "niche")
     if claims:
         lines += [*_gap(lines), *_claims(claims)]
     active = [pattern for pattern in sheet.no_fly if not pattern.has_expired]
@@ -209,5 +214,6 @@ def _more(total: int, noun: str) -> list[str]:
 
 def _elite(one: EliteLine) -> str:
     gain = "gain unknown" if one.gain is None else f"{one.gain:+.3g}"
-    tried = count(one.count, "experiment") + (", the champion" if one.is_champion else "")
+    role = "the champion" if one.is_champion else "kept" if one.is_kept else "open"
+    tried = f"{count(one.count, 'experiment')}, {role}"
     return f"- {one.niche}: #{one.number} {markdown(one.description, 120)}, {gain} ({tried})"
