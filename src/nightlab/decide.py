@@ -14,6 +14,7 @@ from nightlab.config import JudgeSettings, Settings
 from nightlab.history import ExperimentState, History, RunState
 from nightlab.judge import model, race, removal
 from nightlab.judging import bar, is_given_up, prior, rows
+from nightlab.search.evidence import reopened
 from nightlab.types import (
     NO_SLOT,
     Crashed,
@@ -105,8 +106,11 @@ def wants_verdict(history: History, experiment: ExperimentId) -> bool:
     return measured and _has_news(history, history.state(experiment), champion)
 
 
-def judge(history: History, settings: Settings, experiment: ExperimentId) -> Verdict:
-    """The verdict on an experiment that is `due`, against the champion of the moment."""
+def judge(history: History, settings: Settings, experiment: ExperimentId, *, insist: bool = False) -> Verdict:
+    """The verdict on an experiment that is `due`, against the champion of the moment.
+
+    With `insist` an idea that would be dropped for its numbers runs once more instead.
+    """
     champion = history.champion
     assert champion is not None
     state = history.state(experiment)
@@ -153,6 +157,7 @@ def judge(history: History, settings: Settings, experiment: ExperimentId) -> Ver
         steps_taken=_steps(state.verdicts, champion),
         prior=prior(history, settings, evidence),
         bar=bar(history, settings, experiment, champion),
+        insist=insist,
     )
 
 
@@ -160,6 +165,20 @@ def thresholds(history: History, settings: Settings) -> JudgeSettings:
     """The judge's settings in the latest night: one that explores keeps an idea from `judge.explore` on."""
     explores = history.night is not None and history.night.began.mode == EXPLORE
     return replace(settings.judge, promote=settings.judge.explore) if explores else settings.judge
+
+
+def retest(history: History, settings: Settings, experiment: ExperimentId, because: str) -> Verdict:
+    """The verdict that opens a settled idea again for one more run, of the side that tells more.
+
+    What a verdict says is the judge's alone: the search can ask for another run, and for nothing else.
+    """
+    verdict = judge(history, settings, experiment, insist=True)
+    return replace(verdict, because=f"{because}: {verdict.because}")
+
+
+def asked(history: History) -> int:
+    """How often the latest night has asked the search: ideas, and settled ones that were opened again."""
+    return ideas_tried(history) + reopened(history)
 
 
 def _judge_removal(history: History, settings: Settings, state: ExperimentState, champion: ExperimentId) -> Verdict:

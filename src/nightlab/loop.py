@@ -36,6 +36,7 @@ from nightlab.sources import Sources
 from nightlab.types import (
     NO_SLOT,
     Adopted,
+    Again,
     Backend,
     Curve,
     Decision,
@@ -60,6 +61,7 @@ from nightlab.types import (
     RunId,
     Started,
     Usage,
+    Verdict,
 )
 
 _PATIENCE_S = 60.0  # beyond the grace that a run has to end, before we leave its supervisor alone with it
@@ -70,8 +72,11 @@ _POLL_SHARE, _POLL_MIN_S, _POLL_MAX_S = 0.02, 0.01, 0.25  # look again after 2 %
 class Proposer(Protocol):
     """A source of ideas."""
 
-    def propose(self, history: History, base: ExperimentId, files: Files, rng: Random) -> Idea | Exhausted:
-        """One idea on top of `base`, whose editable files are `files`; never a source that `history` knows."""
+    def propose(self, history: History, base: ExperimentId, files: Files, rng: Random) -> Idea | Again | Exhausted:
+        """One idea on top of `base`, whose editable files are `files`; never a source that `history` knows.
+
+        Or a settled experiment that is worth another run, or the reason why there is nothing more.
+        """
         ...
 
 
@@ -382,11 +387,14 @@ class Lab:
         assert champion is not None
         base = self.history.state(champion).experiment
         # A fresh generator for each proposal: what is proposed depends on the night's seed and the ledger only.
-        rng = Random(f"{night.began.seed}:{decide.ideas_tried(self.history) + self._refused}")
+        rng = Random(f"{night.began.seed}:{decide.asked(self.history) + self._refused}")
         answer = self.proposer.propose(self.history, base.id, self.sources.at(base.commit), rng)
         if isinstance(answer, Exhausted):
             self._exhausted = answer
             self._tell(Noted(topic="exhausted", text=answer.reason))
+            return
+        if isinstance(answer, Again):
+            self._rule(decide.retest(self.history, self.settings, answer.experiment, answer.because))
             return
         try:
             self.propose(answer, base)
@@ -484,7 +492,9 @@ class Lab:
             self._judge(names[0])
 
     def _judge(self, experiment: ExperimentId) -> None:
-        verdict = decide.judge(self.history, self.settings, experiment)
+        self._rule(decide.judge(self.history, self.settings, experiment))
+
+    def _rule(self, verdict: Verdict) -> None:
         self._tell(Judged(verdict=verdict))
         if verdict.decision is Decision.KEEP:
             self._unbuildable.clear()

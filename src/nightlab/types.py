@@ -699,6 +699,14 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """Instead of a new idea: a settled one is worth another run, because what was tried since speaks for it."""
+
+    experiment: ExperimentId
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exhausted:
     """The search has nothing more to propose."""
 

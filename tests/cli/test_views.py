@@ -16,6 +16,7 @@ from nightlab.config import Settings, load_settings
 from nightlab.errors import GitError, LedgerError, NightlabError, NotFoundError
 from nightlab.git import Git
 from nightlab.ledger import Ledger
+from nightlab.ledger.mirrors import Mirrors
 from nightlab.runner.order import RunFiles
 from nightlab.takeover import take_over
 from nightlab.types import Change, ChangeKind, Crashed, Finished, Metrics, Purpose
@@ -369,6 +370,15 @@ def test_report_prints_a_line_for_each_file(lab: Story, capsys: pytest.CaptureFi
     assert all(line.startswith("Wrote report to ") for line in lines)
     assert Path(lines[0].removeprefix("Wrote report to ")).read_text().startswith("# Morning Report")
     assert "progress.png" in said.err
+    assert f"all figures in {Mirrors(lab.settings.root).reports / 'figures'}" in said.err
+
+
+def test_figures_and_one_file_only_exclude_each_other(lab: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither is parsed and then ignored: the command says which two do not go together, and writes nothing."""
+    with pytest.raises(SystemExit):
+        call(lab.settings.root, "report", "--figures", "--output", "x.md")
+    assert "not allowed with argument --figures" in capsys.readouterr().err
+    assert not Mirrors(lab.settings.root).reports.exists()
 
 
 def test_report_into_one_file(lab: Story, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -378,7 +388,7 @@ def test_report_into_one_file(lab: Story, tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == f"Wrote report to {target}\n"
     assert "Window: last 8 hours" in target.read_text()
     assert "progress.png" not in target.read_text()
-    assert not (lab.settings.results / "reports").exists()
+    assert not Mirrors(lab.settings.root).reports.exists()
 
 
 def test_a_report_into_a_page_is_a_page(lab: Story, tmp_path: Path) -> None:
@@ -399,7 +409,7 @@ def test_report_as_json_writes_nothing(lab: Story, capsys: pytest.CaptureFixture
     assert found["findings"]["summary"]["champion"]["number"] == 2
     assert [one["number"] for one in found["findings"]["kept"]] == [2]
     assert found["next_steps"]
-    assert not (lab.settings.results / "reports").exists()
+    assert not Mirrors(lab.settings.root).reports.exists()
 
 
 def test_a_directory_that_is_no_lab_is_an_error(tmp_path: Path) -> None:

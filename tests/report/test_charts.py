@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from nightlab.config import MetricSettings, Settings
+from nightlab.report.canvas import save
 from nightlab.report.charts import progress_chart
 from nightlab.report.progress import progress
-from nightlab.types import Crashed, Direction, Finished, Metrics
+from nightlab.types import Crashed, Direction, Finished, Metrics, Purpose
 from tests.report.stories import Story, invented_night
 
 SETTINGS = Settings(root=Path("/lab"))
@@ -26,6 +27,20 @@ def test_line_follows_the_proven_champions_level() -> None:
     assert [step.number for step in shown.lines[0]] == [1, 3]
     assert 0.9804 < shown.lines[0][1].value < 0.982
     assert shown.lines[0][1].low < shown.lines[0][1].value < shown.lines[0][1].high
+
+
+def test_a_discarded_idea_lies_where_the_judge_puts_it() -> None:
+    """A lucky single run is drawn at its posterior mean, nearer to the champion than it looked."""
+    story = Story(SETTINGS)
+    story.night(*BASE)
+    lucky = story.idea("lucky", 0.9974)
+    verdict = story.history.state(lucky).verdict
+    assert verdict is not None
+    assert verdict.gain is not None
+    shown = progress(story.history, SETTINGS)
+    assert shown.points[1].runs == (0.9974,)
+    assert shown.points[1].value == pytest.approx(shown.lines[0][0].value - verdict.gain)
+    assert 0.9974 < shown.points[1].value < shown.lines[0][0].value + 0.001
 
 
 def test_each_new_baseline_starts_a_line() -> None:
@@ -53,6 +68,16 @@ def test_disasters_do_not_flatten_the_chart(sign: int) -> None:
     assert shown.low < min(sign * value for value in BASE) < shown.high
 
 
+def test_a_baseline_alone_is_shown_with_its_whole_interval() -> None:
+    """Before any idea has a value, how unsure the baseline is is all there is to see."""
+    story = Story(SETTINGS)
+    story.night(0.998, 0.9985)
+    story.crash("boom")
+    shown = progress(story.history, SETTINGS)
+    ((step,),) = shown.lines
+    assert shown.low < step.low < step.high < shown.high
+
+
 def test_runs_without_a_value_are_marks() -> None:
     """A crash has a place on the axis and no value; an open run has neither."""
     story = Story(SETTINGS)
@@ -60,6 +85,14 @@ def test_runs_without_a_value_are_marks() -> None:
     story.crash("boom")
     story.start(story.experiment("under way", parent=story.history.champion))
     assert progress(story.history, SETTINGS).failed == (2,)
+
+
+def test_a_recorded_command_with_a_value_has_not_failed() -> None:
+    """What `exec` recorded is no try of the search; it gave a value, so it is no mark of a failure either."""
+    story = Story(SETTINGS)
+    story.night(*BASE)
+    story.runs(story.experiment("by exec", parent=None, emitter="exec"), 1.0, purpose=Purpose.EXEC)
+    assert progress(story.history, SETTINGS).failed == ()
 
 
 def make(kind: str) -> Story:
@@ -92,7 +125,7 @@ def make(kind: str) -> Story:
 def test_every_history_can_be_drawn(kind: str, tmp_path: Path) -> None:
     """No warning, no error, a real image."""
     story = make(kind)
-    path = progress_chart(story.history, SETTINGS, tmp_path / "deep" / "progress.png")
+    path = save(progress_chart(story.history, SETTINGS), tmp_path / "deep" / "progress.png")
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
 
 
@@ -100,6 +133,6 @@ def test_every_history_can_be_drawn(kind: str, tmp_path: Path) -> None:
 def test_equal_histories_give_equal_bytes(suffix: str, tmp_path: Path) -> None:
     """No dates, no random names: a chart under version control changes only with its data."""
     story = invented_night(SETTINGS, 15)
-    first = progress_chart(story.history, SETTINGS, tmp_path / f"a.{suffix}").read_bytes()
-    assert progress_chart(story.history, SETTINGS, tmp_path / f"b.{suffix}").read_bytes() == first
+    first = save(progress_chart(story.history, SETTINGS), tmp_path / f"a.{suffix}").read_bytes()
+    assert save(progress_chart(story.history, SETTINGS), tmp_path / f"b.{suffix}").read_bytes() == first
     assert b"<script" not in first

@@ -76,7 +76,12 @@ def test_first_sentence_says_what_the_night_gave() -> None:
     short = sections(render(story.own, story.records, SETTINGS, story.now))["## In Short"]
     assert re.search(r"\*\*#2 wins: val_bpb better than the baseline by 0\.0\d+ \(95 % interval .*noise\.\*\*", short)
     assert "shrunk for having been chosen" in short
-    assert "](progress.png)" in short
+    assert "](progress.png)" not in short
+    figures = {"progress.png": "all", "figures/niches.png": "niches"}
+    shown = sections(render(story.own, story.records, SETTINGS, story.now, figures=figures))
+    assert "](progress.png)" in shown["## In Short"]
+    assert shown["## Figures"].count("![") == 1
+    assert "![niches](figures/niches.png)" in shown["## Figures"]
 
 
 def test_fresh_seeds_are_the_number_once_they_have_run() -> None:
@@ -224,7 +229,7 @@ def test_hostile_text_stays_text() -> None:
     story.crash(HOSTILE, summary=HOSTILE)
     story.log(HOSTILE, Finished(metrics=Metrics(primary=0.5)), "keep")
     story.dawn(HOSTILE)
-    report = render(story.own, story.records, SETTINGS, story.now)
+    report = render(story.own, story.records, SETTINGS, story.now, figures={"progress.png": "every experiment"})
     assert report.count("\n## Headline") == 1
     assert "\x1b" not in report
     outside = re.sub(r"`[^`\n]*`", "", report.replace("\\`", ""))
@@ -243,29 +248,36 @@ def test_long_night_makes_a_short_report() -> None:
 
 
 def test_report_is_written_with_a_stamped_copy_and_its_chart(tmp_path: Path) -> None:
-    """latest.md, the same text under the moment's name, progress.png if asked for; no scratch files are left."""
+    """latest.md, the same text under the moment's name, figures if asked for; no scratch files are left."""
     story = night()
     settings = Settings(root=tmp_path)
-    latest, stamped, chart = write_report(story.own, story.records, settings, now=START, figures=True)
+    latest, stamped, chart, *figures = write_report(story.own, story.records, settings, now=START, figures=True)
     assert latest == tmp_path / "results" / "memorylab" / "reports" / "latest.md"
     assert stamped.name == "20260310T220000Z.md"
     assert stamped.read_text() == latest.read_text()
     assert chart.read_bytes().startswith(b"\x89PNG")
     assert "progress.png" in latest.read_text()
-    assert len(list(latest.parent.iterdir())) == 3
+    assert len(list(latest.parent.iterdir())) == 4
+    assert sorted(figures) == sorted((latest.parent / "figures").iterdir())
+    for name in ("frontier", "lineage", "niches", "emitters"):
+        assert f"](figures/{name}.png)" in latest.read_text()
 
 
 def test_chart_is_shown_only_while_it_shows_everything(tmp_path: Path) -> None:
     """A chart that is older than the newest run is not linked: it would tell another story than the text."""
     story = night()
     settings = Settings(root=tmp_path)
-    latest, _, chart = write_report(story.own, story.records, settings, now=story.now, figures=True)
-    os.utime(chart, (story.now, story.now))
+    latest, _, *figures = write_report(story.own, story.records, settings, now=story.now, figures=True)
+    for figure in figures:
+        os.utime(figure, (story.now, story.now))
+    os.utime(latest.parent / "figures" / "niches.png", (story.now - 9, story.now - 9))
     write_report(story.own, story.records, settings, now=story.now)
     assert "progress.png" in latest.read_text()
+    assert "figures/frontier.png" in latest.read_text()
+    assert "figures/niches.png" not in latest.read_text()
     story.idea("one more", 0.999)
     write_report(story.own, story.records, settings, now=story.now)
-    assert "progress.png" not in latest.read_text()
+    assert ".png" not in latest.read_text()
 
 
 def test_page_shows_the_same_text_and_no_markup_of_a_run(tmp_path: Path) -> None:

@@ -65,11 +65,13 @@ examples:
   nightlab diff baseline 12 > idea.patch
 """
 _REPORT = """\
-Write the morning report to results/memorylab/reports (latest.md and a copy under the moment's name; with --figures
-progress.png beside them), or with --output to that one file.
+Write the morning report to results/memorylab/reports (latest.md and a copy under the moment's name), or with --output
+to that one file. With --figures five figures lie beside it, each as SVG and PNG in figures/: history, frontier,
+lineage, niches, emitters; progress.png is the first of them. The report shows those that are newer than the newest run.
 
 examples:
   nightlab report --since-hours 8
+  nightlab report --figures --format html
   nightlab report --output morning.md
 """
 
@@ -106,8 +108,9 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     report = _parser(commands, "report", "write the morning report", _REPORT)
     report.add_argument("--since-hours", type=hours, default=SINCE_HOURS, metavar="H", help="length of the night (16)")
     report.add_argument("--format", choices=("md", "html"), help="markdown (default), or one HTML page")
-    report.add_argument("--figures", action="store_true", help="draw the progress chart beside it")
-    report.add_argument("--output", default="", metavar="PATH", help="write this one file only")
+    beside = report.add_mutually_exclusive_group()
+    beside.add_argument("--figures", action="store_true", help="draw the figures beside it, as SVG and PNG")
+    beside.add_argument("--output", default="", metavar="PATH", help="write this one file only")
     report.add_argument("--json", action="store_true", help="print what it says as a JSON object, write nothing")
     report.set_defaults(handler=cmd_report)
 
@@ -270,7 +273,7 @@ def write_reports(
     with reading(settings, now) as ledger:
         history, branch = ledger.history(own=True), _branch(settings)
         if output:
-            report = render(history, ledger.records, settings, now, since_hours, branch=branch, chart=None, form=form)
+            report = render(history, ledger.records, settings, now, since_hours, branch=branch, form=form)
             return (_write(Path(output).absolute(), report),)
         written = write_report(
             history,
@@ -283,7 +286,7 @@ def write_reports(
             figures=figures,
         )
     if figures:
-        hint(f"with its chart {written[2]}")
+        hint(f"with its chart {written[2]} and all figures in {written[3].parent}")
     return written[:2]
 
 

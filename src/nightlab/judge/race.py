@@ -65,6 +65,7 @@ def judge(
     *,
     prior: Prior | None = None,
     bar: Bar = FREE,
+    insist: bool = False,
 ) -> Verdict:
     """What the runs so far say of the challenger.
 
@@ -73,6 +74,7 @@ def judge(
         steps_taken: extra runs that this challenger's race has cost so far, on either side.
         prior: what is believed of ideas here before they run; None: what the settings name.
         bar: what the idea must gain; the verdict's probability is that of a gain above it.
+        insist: whether to run one side again where the idea would be dropped.
 
     Returns:
         A verdict whose gain and interval are in units of the metric, positive is better. RETEST names the side to
@@ -92,6 +94,8 @@ def judge(
     height = 0.0 if belief is None else bar.height(belief.sigma)
     worth = None if belief is None else belief.mixture.mass_below(-height) if height else belief.better
     decision = _decide(belief, worth, seeds, settings, steps_taken, prior)
+    if insist and decision is Decision.DISCARD:
+        decision = Decision.RETEST
     side = None
     if decision is Decision.RETEST:
         side = _side(challenger, champion, clean, belief, worth, seeds, settings)

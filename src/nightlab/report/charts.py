@@ -1,35 +1,43 @@
-"""The progress chart: every experiment, what was kept, and the champion's level with its interval.
-
-Drawn with matplotlib's own objects: nothing global is touched, and equal histories give equal bytes.
-"""
+"""The progress chart: every experiment, what was kept, and the champion's level with its interval."""
 
 from __future__ import annotations
 
-import warnings
-from io import BytesIO
 from itertools import pairwise, product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.config import Settings
 from nightlab.history import History
+from nightlab.report.canvas import (
+    CRASH,
+    FAINT,
+    GRID,
+    INK,
+    MUTED,
+    OPEN,
+    PROVEN,
+    SMALL,
+    Sheet,
+    bare,
+    dot,
+    empty,
+    heading,
+    inches,
+    is_free,
+    legend,
+    renderer_of,
+)
 from nightlab.report.progress import Progress, Step, progress
 from nightlab.report.text import plain
 from nightlab.report.words import count, decimals, number
-from nightlab.runner.files import write_atomic
 from nightlab.types import Direction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-_SIZE = (12.0, 5.6)  # inches
-_DPI = 150
-_INK, _MUTED, _FAINT, _GRID = "#1f2933", "#6b7785", "#b4bdc9", "#e6e9ee"
-_CHAMPION, _KEPT, _OPEN, _CRASH = "#0f766e", "#0f766e", "#d97706", "#dc2626"
+_HEIGHT = 5.6  # inches
 _LABELS = 12  # champions that are named at most
 _LABEL_LENGTH = 34
 _AWAY = (15, 28, 41, 56, 74, 96)  # points between a champion and its name, the nearest that fits
@@ -37,46 +45,24 @@ _FEW = 200  # experiments up to which single runs are drawn too
 _RIM = 0.035  # share of the height that the crash marks at the foot take
 
 
-def progress_chart(history: History, settings: Settings, path: Path) -> Path:
-    """Draw the chart into `path`: a PNG, or an SVG where the name ends in .svg. Replaces it atomically.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def progress_chart(history: History, settings: Settings) -> Sheet:
+    """The whole history: every experiment, and the level of the best so far with its 95 % interval."""
     shown = progress(history, settings)
-    kind = "svg" if path.suffix.lower() == ".svg" else "png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, _draw(shown, settings, kind))
-    return path
+    return Sheet(_HEIGHT, lambda figure: _paint(figure, shown, settings))
 
 
-def _draw(shown: Progress, settings: Settings, kind: str) -> bytes:
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with (
-        matplotlib.rc_context({"font.family": "DejaVu Sans", "font.size": 10, "svg.hashsalt": "nightlab"}),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")  # characters that the font lacks: a box is drawn, that is enough
-        figure = Figure(figsize=_SIZE, dpi=_DPI, facecolor="white")
-        FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.065, 0.105, 0.82, 0.74))
+def _paint(figure: Figure, shown: Progress, settings: Settings) -> None:
+    if shown.points or shown.failed:
+        axes = figure.add_axes(inches(figure, 0.78, 0.87, 1.38, 0.59))
         _frame(axes, shown)
-        if shown.points or shown.failed:
-            _points(axes, shown)
-            _failures(axes, shown)
-            _champions(axes, shown)
-            _names(axes, shown, settings)
-            _legend(axes, shown)
-        else:
-            axes.text(0.5, 0.5, "no finished run yet", transform=axes.transAxes, ha="center", color=_MUTED, size=13)
-        _title(figure, shown, settings)
-        out = BytesIO()
-        nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        figure.savefig(out, format=kind, metadata=nothing)
-    return out.getvalue()
+        _points(axes, shown)
+        _failures(axes, shown)
+        _champions(axes, shown)
+        _names(figure, axes, shown, settings)
+        _legend(axes, shown)
+    else:
+        empty(figure, "no finished run yet")
+    _title(figure, shown, settings)
 
 
 def _frame(axes: Axes, shown: Progress) -> None:
@@ -90,13 +76,9 @@ def _frame(axes: Axes, shown: Progress) -> None:
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_scientific(max(abs(shown.low), abs(shown.high)) >= 1e7)
     axes.yaxis.set_major_formatter(formatter)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_FAINT)
-    axes.tick_params(colors=_MUTED, length=0, labelsize=9)
-    axes.set_xlabel("experiment", color=_MUTED, size=9.5, loc="right")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    bare(axes)
+    axes.set_xlabel("experiment", color=MUTED, size=9.5, loc="right")
 
 
 def _points(axes: Axes, shown: Progress) -> None:
@@ -104,15 +86,15 @@ def _points(axes: Axes, shown: Progress) -> None:
     size = min(max(2600 / max(shown.last, 1), 7.0), 34.0)
     if shown.last <= _FEW:
         single = [(p.number, v) for p in shown.points if len(p.runs) > 1 for v in p.runs if _inside(v, shown)]
-        axes.scatter([x for x, _ in single], [y for _, y in single], s=0.4 * size, c=_MUTED, alpha=0.35, lw=0, zorder=2)
-    looks = {"discard": (_FAINT, "full"), "crash": (_FAINT, "full"), "undecided": (_OPEN, "open")}
+        axes.scatter([x for x, _ in single], [y for _, y in single], s=0.4 * size, c=MUTED, alpha=0.35, lw=0, zorder=2)
+    looks = {"discard": (FAINT, "full"), "crash": (FAINT, "full"), "undecided": (OPEN, "open")}
     for status, (colour, fill) in looks.items():
         found = [p for p in shown.points if p.status == status and _inside(p.value, shown)]
         face = "white" if fill == "open" else colour
         x, y = [p.number for p in found], [p.value for p in found]
         axes.scatter(x, y, s=size, c=face, edgecolors=colour, lw=1.2 if fill == "open" else 0, zorder=3, alpha=0.9)
     kept = [p for p in shown.points if p.status in ("keep", "baseline") and _inside(p.value, shown)]
-    axes.scatter([p.number for p in kept], [p.value for p in kept], s=max(1.7 * size, 26), c=_KEPT,
+    axes.scatter([p.number for p in kept], [p.value for p in kept], s=max(1.7 * size, 26), c=PROVEN,
                  edgecolors="white", lw=1.3, zorder=6)  # fmt: skip
     _outside(axes, shown, size)
 
@@ -127,19 +109,18 @@ def _outside(axes: Axes, shown: Progress, size: float) -> None:
         ("^", shown.high - 0.015 * span, [p for p in shown.points if p.value > shown.high]),
         ("v", shown.low + 0.015 * span, [p for p in shown.points if p.value < shown.low]),
     ):
-        axes.scatter([p.number for p in found], [edge] * len(found), s=size, marker=marker, c=_FAINT, lw=0, zorder=3)
+        axes.scatter([p.number for p in found], [edge] * len(found), s=size, marker=marker, c=FAINT, lw=0, zorder=3)
         if found:
             vertical = "top" if marker == "^" else "bottom"
             axes.annotate(f"{len(found)} off the scale", (1.0, edge), xycoords=("axes fraction", "data"), xytext=(6, 0),
-                          textcoords="offset points", color=_MUTED, size=8, va=vertical,
+                          textcoords="offset points", color=MUTED, size=8, va=vertical,
                           annotation_clip=False)  # fmt: skip
 
 
 def _failures(axes: Axes, shown: Progress) -> None:
-    if shown.failed:
-        width = 1.6 if shown.last <= _FEW else 0.8
-        axes.vlines(shown.failed, 0.008, _RIM * 0.75, transform=axes.get_xaxis_transform(), colors=_CRASH, lw=width,
-                    zorder=4)  # fmt: skip
+    size = min(max(2600 / max(shown.last, 1), 7.0), 26.0)
+    axes.scatter(shown.failed, [0.5 * _RIM] * len(shown.failed), transform=axes.get_xaxis_transform(), marker="x",
+                 s=size, c=CRASH, lw=min(0.28 * size**0.5, 1.4), zorder=4)  # fmt: skip
 
 
 def _champions(axes: Axes, shown: Progress) -> None:
@@ -150,17 +131,17 @@ def _champions(axes: Axes, shown: Progress) -> None:
         end = starts[index + 1] if index + 1 < len(starts) and starts[index + 1] > line[-1].number else edge
         x = [s.number for s in line] + [end]
         steps = [*line, line[-1]]
-        axes.step(x, [s.value for s in steps], where="post", color=_CHAMPION, lw=1.8, zorder=5)
-        axes.fill_between(x, [s.low for s in steps], [s.high for s in steps], step="post", color=_CHAMPION, alpha=0.13,
+        axes.step(x, [s.value for s in steps], where="post", color=PROVEN, lw=1.8, zorder=5)
+        axes.fill_between(x, [s.low for s in steps], [s.high for s in steps], step="post", color=PROVEN, alpha=0.13,
                           lw=0, zorder=1)  # fmt: skip
     if shown.lines:
         first, last = shown.lines[-1][0], shown.lines[-1][-1]
         digits = decimals(last.high - last.value, last.value)
         if last is not first:
-            axes.axhline(first.value, color=_MUTED, lw=0.9, ls=(0, (2, 3)), zorder=1)
-            _beside(axes, first.value, f"baseline\n{number(first.value, digits)}", _MUTED, "normal")
+            axes.axhline(first.value, color=MUTED, lw=0.9, ls=(0, (2, 3)), zorder=1)
+            _beside(axes, first.value, f"baseline\n{number(first.value, digits)}", MUTED, "normal")
         _beside(axes, last.value, f"{'best' if last is not first else 'baseline'}\n{number(last.value, digits)}",
-                _CHAMPION, "bold")  # fmt: skip
+                PROVEN, "bold")  # fmt: skip
 
 
 def _beside(axes: Axes, value: float, text: str, colour: str, weight: str) -> None:
@@ -169,16 +150,14 @@ def _beside(axes: Axes, value: float, text: str, colour: str, weight: str) -> No
                   annotation_clip=False)  # fmt: skip
 
 
-def _names(axes: Axes, shown: Progress, settings: Settings) -> None:
+def _names(figure: Figure, axes: Axes, shown: Progress, settings: Settings) -> None:
     """Name champions, the newest and the largest steps first, where there is room on the better side of the line."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
-    canvas = axes.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    renderer: RendererBase = canvas.get_renderer()  # type: ignore[no-untyped-call]  # untyped in matplotlib
-    room = axes.get_window_extent(renderer)
-    foot = room.y0 + _RIM * room.height
+    renderer = renderer_of(figure)
+    whole = axes.get_window_extent(renderer)
+    room = Bbox([[whole.x0, whole.y0 + _RIM * whole.height], [whole.x1, whole.y1]])
     down = -1 if settings.metric.direction is Direction.MINIMIZE else 1
     taken = _obstacles(axes, shown)
     leaders: list[tuple[float, float]] = []  # points on the thin lines that are drawn already
@@ -188,9 +167,8 @@ def _names(axes: Axes, shown: Progress, settings: Settings) -> None:
             label.update_positions(renderer)
             box = Text.get_window_extent(label, renderer)  # an annotation's own extent would include its line
             leader = _leader(axes, step, box, side, down)
-            inside = room.contains(box.x0, max(box.y0, room.y0)) and room.contains(box.x1, box.y1) and box.y0 > foot
             crossed = any(box.contains(*p) for p in leaders) or any(o.contains(*p) for o in taken for p in leader)
-            if inside and not crossed and not any(box.overlaps(other) for other in taken):
+            if is_free(box, room, taken) and not crossed:
                 taken.append(box)
                 leaders.extend(leader)
                 break
@@ -239,13 +217,13 @@ def _label(axes: Axes, step: Step, dy: float, side: str) -> Annotation:
         textcoords="offset points",
         ha=side,
         va="center",
-        size=8.5,
-        color=_INK,
+        size=SMALL,
+        color=INK,
         zorder=7,
         parse_math=False,
         arrowprops={
             "arrowstyle": "-",
-            "color": _FAINT,
+            "color": FAINT,
             "lw": 0.7,
             "shrinkA": 0,
             "shrinkB": 4,
@@ -257,19 +235,18 @@ def _label(axes: Axes, step: Step, dy: float, side: str) -> Annotation:
 def _legend(axes: Axes, shown: Progress) -> None:
     from matplotlib.lines import Line2D
 
-    def dot(face: str, edge: str, label: str, size: float = 6.0) -> Line2D:
-        return Line2D([], [], ls="", marker="o", ms=size, mfc=face, mec=edge, label=label)
-
     statuses = {p.status for p in shown.points}
-    entries = [Line2D([], [], color=_CHAMPION, lw=1.8, marker="o", ms=6, mec="white", label="champion, 95 % interval")]
+    entries = []
+    if shown.lines:
+        line = Line2D([], [], color=PROVEN, lw=1.8, marker="o", ms=6, mec="white", label="best so far, 95 % interval")
+        entries.append(line)
     if statuses & {"discard", "crash"}:
-        entries.append(dot(_FAINT, _FAINT, "not kept"))
+        entries.append(dot(FAINT, FAINT, "discarded"))
     if "undecided" in statuses:
-        entries.append(dot("white", _OPEN, "not proven yet"))
+        entries.append(dot("white", OPEN, "not proven yet"))
     if shown.failed:
-        entries.append(Line2D([], [], ls="", marker="|", ms=8, mew=1.6, color=_CRASH, label="no result"))
-    axes.legend(handles=entries, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(entries), frameon=False,
-                fontsize=9, labelcolor=_MUTED, handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2)  # fmt: skip
+        entries.append(dot(CRASH, CRASH, "crashed or no result", marker="x"))
+    legend(axes, entries)
 
 
 def _title(figure: Figure, shown: Progress, settings: Settings) -> None:
@@ -279,6 +256,4 @@ def _title(figure: Figure, shown: Progress, settings: Settings) -> None:
     facts = [f"{count(len(tried) + len(shown.failed), 'idea')} tried", f"{kept} kept"]
     if shown.sd is not None:
         facts.append(f"one run varies by ±{number(shown.sd, decimals(shown.sd, None))}")
-    figure.text(0.02, 0.945, f"{plain(settings.metric.name, 40)}, {better} is better", size=14, weight="bold",
-                color=_INK, parse_math=False)  # fmt: skip
-    figure.text(0.02, 0.893, " · ".join(facts), size=10, color=_MUTED)
+    heading(figure, f"{plain(settings.metric.name, 40)}, {better} is better", facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from nightlab.report.advice import advise
 from nightlab.report.boards import Boards
 from nightlab.report.chain import chain_lines, noise_in_words
 from nightlab.report.early import in_words
+from nightlab.report.figures import PROGRESS, addresses, draw_figures, fresh_figures
 from nightlab.report.findings import SHOWN, Finding, Findings, find
 from nightlab.report.knowledge import learnt_lines
 from nightlab.report.levels import Levels
@@ -26,7 +27,6 @@ from nightlab.report.text import code, markdown
 from nightlab.report.words import ago, count, decimals, duration, gain_in_words, lacking, number, odds, signed
 from nightlab.runner.files import write_atomic
 
-CHART = "progress.png"
 LATEST = "latest"
 MARKDOWN = "md"
 _SHORT = 120
@@ -51,7 +51,7 @@ def write_report(
     figures: bool = False,
     form: str = MARKDOWN,
 ) -> tuple[Path, ...]:
-    """Write latest.md and the same under the moment's name, and the chart beside them if figures are asked for.
+    """Write latest.md and the same under the moment's name, and the figures beside them if they are asked for.
 
     Args:
         history: the lab's own runs.
@@ -60,29 +60,24 @@ def write_report(
         now: UTC seconds since the epoch.
         since_hours: length of the night that the report is about.
         branch: where promotions really go, if that is not the settings' branch.
-        figures: whether to draw the chart. Without, it is shown if it is as new as the newest event.
+        figures: whether to draw the figures. Without, those are shown that are as new as the newest event.
         form: md or html.
 
     Returns:
-        The report's two names, and the chart if it was drawn.
+        The report's two names, and if figures were drawn progress.png and all others.
 
     Raises:
         LedgerError: the directory cannot be written.
     """
     place = Mirrors(settings.root).reports
-    chart = place / CHART
     drawn: tuple[Path, ...] = ()
     paths = (place / f"{LATEST}.{form}", place / f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.{form}")
     try:
         place.mkdir(parents=True, exist_ok=True)
         if figures:
-            from nightlab.report.charts import progress_chart
-
-            drawn = (progress_chart(history, settings, chart),)
-        fresh = figures or is_fresh(chart, history, records)
-        report = render(
-            history, records, settings, now, since_hours, branch=branch, chart=CHART if fresh else None, form=form
-        )
+            drawn = draw_figures(history, settings, place)
+        shown = addresses() if figures else fresh_figures(place, history, records)
+        report = render(history, records, settings, now, since_hours, branch=branch, figures=shown, form=form)
         for path in paths:
             write_atomic(path, report.encode("utf-8"))
     except OSError as exc:
@@ -93,17 +88,6 @@ def write_report(
     return (*paths, *drawn)
 
 
-def is_fresh(chart: Path, history: History, records: Records) -> bool:
-    """Whether the chart shows all there is: it was drawn after the last thing that happened."""
-    try:
-        drawn = chart.stat().st_mtime
-    except OSError:
-        return False
-    newest = records.recent(1)
-    moments = [run.ended_at or run.started_at for run in history.runs.values()]
-    return drawn >= max([*moments, *(record.at for record in newest)], default=0.0)
-
-
 def render(
     history: History,
     records: Records,
@@ -112,14 +96,15 @@ def render(
     since_hours: float = 16.0,
     *,
     branch: str | None = None,
-    chart: str | None = CHART,
+    figures: Mapping[str, str] | None = None,
     form: str = MARKDOWN,
 ) -> str:
     """The report as markdown, or as one HTML page.
 
     Args:
         now: UTC seconds since the epoch.
-        chart: address of the progress chart as seen from the report; None: without one.
+        figures: address as seen from the report -> what it shows, of those to show; the progress chart is shown at
+            the top.
     """
     start = now - 3600 * since_hours
     told = records.told(settings.metric.direction.sign)
@@ -131,7 +116,7 @@ def render(
     title = ["# Morning Report", "", f"Generated: {moment}", "", f"Window: last {since_hours:g} hours"]
     sections: list[tuple[str, Sequence[str]]] = [
         ("Headline", boards.headline(levels)),
-        ("In Short", _in_short(found, now, chart)),
+        ("In Short", _in_short(found, now, figures or {})),
         ("Kept", _parted(_kept(found), others.kept())),
         ("The Chain", chain_lines(found.summary)),
         ("Not Proven Yet", [*_open(found), *others.near(boards.champion)]),
@@ -139,6 +124,7 @@ def render(
         ("What Did Not Help", _worse(found)),
         ("What Failed", [*_failures(found), *others.failures()]),
         ("What To Do Next", [f"- {step}" for step in advise(found)]),
+        ("Figures", _figures(found, figures or {})),
         ("Decision Queue", boards.queue()),
         ("Champion Board", boards.board()),
         ("Best Lineages", boards.lineages()),
@@ -162,15 +148,23 @@ def _parted(first: list[str], second: list[str]) -> list[str]:
 # --- in short ---------------------------------------------------------------------------------------------------
 
 
-def _in_short(found: Findings, now: float, chart: str | None) -> list[str]:
+def _in_short(found: Findings, now: float, figures: Mapping[str, str]) -> list[str]:
     lab = found.summary
     lines = [f"**{_verdict_of_the_night(lab)}**"]
     facts = _facts(found, now)
     if facts:
         lines += ["", *(f"- {fact}" for fact in facts)]
-    if chart is not None and lab.runs.total:
-        lines += ["", f"![Every experiment, and the champion's level with its 95 % interval]({chart})"]
+    if PROGRESS in figures and lab.runs.total:
+        lines += ["", f"![{figures[PROGRESS]}]({PROGRESS})"]
     return lines
+
+
+def _figures(found: Findings, figures: Mapping[str, str]) -> list[str]:
+    """The others, each in a paragraph of its own."""
+    others = [(address, words) for address, words in figures.items() if address != PROGRESS]
+    if not others or not found.summary.runs.total:
+        return []
+    return "\n\n".join(f"![{words}]({address})" for address, words in others).split("\n")
 
 
 def _verdict_of_the_night(lab: LabSummary) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 from nightlab.config import Settings
-from nightlab.history import History
+from nightlab.history import ExperimentState, History
 from nightlab.report.levels import Levels
 from nightlab.report.summary import status_of
 from nightlab.types import ExperimentId
@@ -17,7 +17,7 @@ class Point:
     """An experiment that has finished runs."""
 
     number: int
-    value: float  # mean of its runs; of a champion its level
+    value: float  # of a champion its level; of what was judged its posterior mean; else the mean of its runs
     runs: tuple[float, ...]
     status: str  # baseline, keep, discard or undecided
 
@@ -53,13 +53,18 @@ def progress(history: History, settings: Settings) -> Progress:
         values = tuple(r.value for r in state.finished() if r.value is not None and r.run.purpose.steers)
         values = values or tuple(r.value for r in state.runs if r.value is not None and r.logged is not None)
         if values:
-            value = levels.get(name, sum(values) / len(values))
+            value = levels.get(name, _judged(state, levels, sign, sum(values) / len(values)))
             points.append(Point(state.number, value, values, status_of(history, state)))
-        elif status_of(history, state) == "crash" or (state.runs and not state.is_running):
+        elif status_of(history, state) == "crash" or _has_failed(state):
             failed.append(state.number)
     noise = Levels(history, settings).noise
     sd = noise.sd if noise is not None else None
-    low, high = _range([sign * p.value for p in points], [sign * s.value for line in lines for s in line], sd)
+    steps = [step for line in lines for step in line]
+    low, high = _range([sign * p.value for p in points], [sign * step.value for step in steps], sd)
+    if steps and len(points) == len(steps):  # nothing but champions: their intervals are what there is to see
+        ends = [sign * end for step in steps for end in (step.low, step.high)]
+        margin = 0.1 * (max(ends) - min(ends))
+        low, high = min(low, min(ends) - margin), max(high, max(ends) + margin)
     return Progress(
         points=tuple(points),
         failed=tuple(failed),
@@ -69,6 +74,19 @@ def progress(history: History, settings: Settings) -> Progress:
         high=max(sign * low, sign * high),
         sd=sd,
     )
+
+
+def _judged(state: ExperimentState, levels: dict[ExperimentId, float], sign: int, mean: float) -> float:
+    """Where the judge's estimate puts an experiment: its champion's level and its gain over it, luck taken out."""
+    verdict = state.verdict
+    if verdict is None or verdict.gain is None or verdict.champion not in levels:
+        return mean
+    return levels[verdict.champion] - sign * verdict.gain
+
+
+def _has_failed(state: ExperimentState) -> bool:
+    """Whether it ran and no run gave a value, of whatever purpose."""
+    return bool(state.runs) and not state.is_running and all(run.value is None for run in state.runs)
 
 
 def _lines(history: History, settings: Settings) -> tuple[tuple[tuple[Step, ...], ...], dict[ExperimentId, float]]:

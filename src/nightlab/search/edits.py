@@ -1,7 +1,8 @@
 """Edits: structural changes of source as entries of data, and the one applicator that runs them.
 
-A rewrite is written in Python with holes. `$x` stands for any expression, `*$rest` for any further positional
-arguments or elements, `**$more` for any further keyword arguments; a hole that appears twice must hold the same code.
+A rewrite is written in Python with holes. `$x` stands for any expression, `*$some` for any number of positional
+arguments or elements in a row (as few as fit), `**$more` for any further keyword arguments; a hole that appears twice
+must hold the same code.
 
     Rewrite("F.relu($x).square()", "F.gelu($x)", where="MLP.forward")
 
@@ -237,19 +238,30 @@ def _ordered(value: object) -> object:
 
 
 def _lists_fit(pattern: list[ast.AST], nodes: list[ast.AST], bindings: Bindings) -> bool:
-    rest = _rest(pattern[-1]) if pattern else None
-    if rest is None:
-        return len(pattern) == len(nodes) and all(_fits(p, n, bindings) for p, n in zip(pattern, nodes, strict=True))
-    named = pattern[:-1]
-    if isinstance(pattern[-1], ast.keyword):  # the named ones may stand anywhere among the others
-        wanted = {item.arg for item in named if isinstance(item, ast.keyword)}
-        nodes = sorted(nodes, key=lambda item: not (isinstance(item, ast.keyword) and item.arg in wanted))
+    if pattern and isinstance(pattern[-1], ast.keyword) and (rest := _rest(pattern[-1])) is not None:
+        return _keywords_fit(pattern[:-1], rest, nodes, bindings)
+    for at, item in enumerate(pattern):
+        if (rest := _rest(item)) is not None:
+            for end in range(at, len(nodes) + 1):
+                trial = dict(bindings)  # a longer run may fit where a shorter one filled holes in vain
+                taken = [node for node in nodes[at:end] if isinstance(node, ast.expr)]
+                if _bind(rest, taken, trial) and _lists_fit(pattern[at + 1 :], nodes[end:], trial):
+                    bindings.update(trial)
+                    return True
+            return False
+        if at >= len(nodes) or not _fits(item, nodes[at], bindings):
+            return False
+    return len(pattern) == len(nodes)
+
+
+def _keywords_fit(named: list[ast.AST], rest: str, nodes: list[ast.AST], bindings: Bindings) -> bool:
+    """Keyword arguments of which only some are named: those may stand anywhere among the others."""
+    wanted = {item.arg for item in named if isinstance(item, ast.keyword)}
+    nodes = sorted(nodes, key=lambda item: not (isinstance(item, ast.keyword) and item.arg in wanted))
     head, tail = nodes[: len(named)], nodes[len(named) :]
     if len(head) != len(named) or not all(_fits(p, n, bindings) for p, n in zip(named, head, strict=True)):
         return False
-    if isinstance(pattern[-1], ast.keyword):
-        return _bind(rest, [item for item in tail if isinstance(item, ast.keyword)], bindings)
-    return _bind(rest, [item for item in tail if isinstance(item, ast.expr)], bindings)
+    return _bind(rest, [item for item in tail if isinstance(item, ast.keyword)], bindings)
 
 
 def _bind(name: str, value: ast.expr | list[ast.expr] | list[ast.keyword], bindings: Bindings) -> bool:

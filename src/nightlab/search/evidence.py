@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from nightlab.history import ExperimentState, History
 from nightlab.search.kinds import kind_of
@@ -63,6 +64,10 @@ class Evidence:
     def belief(self, key: Key, before: Belief) -> Belief:
         return before.after(self.won.get(key, 0.0), self.lost.get(key, 0.0))
 
+    def tries(self, name: str) -> float:
+        """Weight of the verdicts on changes of that knob or edit, whichever way."""
+        return sum(weight for tally in (self.won, self.lost) for (known, _), weight in tally.items() if known == name)
+
     def crashes(self, name: str, way: Way, value: Value) -> bool:
         """Whether that value has crashed, or a milder one the same way and nothing beyond that ran."""
         ran = self.ran.get((name, way), ())
@@ -93,6 +98,15 @@ def gather(history: History, base: ExperimentId, running: Collection[ExperimentI
         if verdict is not None and (verdict.decision.is_final or not state.is_running):
             _weigh(evidence, state, verdict, ages)
     return evidence
+
+
+def reopened(history: History) -> int:
+    """How often settled ideas were opened again for another run, over all nights."""
+    return sum(
+        before.decision.is_final and after.decision is Decision.RETEST
+        for state in history.experiments.values()
+        for before, after in pairwise(state.verdicts)
+    )
 
 
 def label(changes: Collection[Change]) -> frozenset[str]:

@@ -21,6 +21,9 @@ STEPS = (2.0, 1.5, 4.0, 1.25)
 WIDEST = 8.0
 """No single random move is larger than this ratio."""
 
+DRAWS = 4  # of a move's size before a knob is left alone: integers often round to where they are
+OFF_SHARE = 0.15  # of the moves of a knob that may be zero go there
+
 
 class Way(StrEnum):
     UP = "up"
@@ -71,7 +74,7 @@ def moves(knob: Knob) -> tuple[Move, ...]:
     if value == 0:
         return _made(knob, [1] if _is_count(knob) else list(knob.kind.enable))
     targets = [_scaled(knob, factor) for step in STEPS for factor in (step, 1 / step)]
-    if _is_count(knob) and abs(value) < 32 and not _power_of_two_only(knob):
+    if _is_count(knob) and abs(value) < 32 and not is_power_of_two(knob):
         targets = [value + 1, value - 1, *targets]
     if knob.kind.off and not _is_count(knob):
         targets.append(0.0)
@@ -91,6 +94,73 @@ def random_move(knob: Knob, way: Way, rng: random.Random, widest: float = 4.0) -
         factor = math.exp(rng.random() * math.log(min(widest, WIDEST)))
         target = _scaled(knob, factor if (way is Way.UP) == (value >= 0) else 1 / factor, fine=True)
     return next((move for move in _made(knob, [target]) if move.way is way), None)
+
+
+def drawn_move(knob: Knob, rng: random.Random, width: float) -> Move | None:
+    """A move of a size drawn on the knob's scale; None if none came of a few draws.
+
+    Args:
+        knob: what moves.
+        rng: of this draw.
+        width: standard deviation of the step, in doublings.
+    """
+    value = knob.value
+    if isinstance(value, bool | str):
+        coarse = moves(knob)
+        return rng.choice(coarse) if coarse else None
+    for _ in range(DRAWS):
+        made = _made(knob, [_drawn_target(knob, rng, width)])
+        if made:
+            return made[0]
+    return None
+
+
+def _drawn_target(knob: Knob, rng: random.Random, width: float) -> Value:
+    value = knob.value
+    assert not isinstance(value, bool | str)
+    if not _is_count(knob) and value == 0:
+        low, high = min(knob.kind.enable), max(knob.kind.enable)
+        return math.exp(rng.uniform(math.log(low / 2), math.log(high * 2)))
+    if not _is_count(knob) and knob.kind.off and rng.random() < OFF_SHARE:
+        return 0.0
+    step = min(max(rng.gauss(0.0, width), -math.log2(WIDEST)), math.log2(WIDEST))
+    if _is_count(knob) and (is_power_of_two(knob) or abs(value) < 32):
+        whole = math.ceil(abs(step))  # at least the next one
+        if is_power_of_two(knob):
+            return _scaled(knob, 2.0 ** math.copysign(whole, step))
+        return value + int(math.copysign(whole, step))
+    return _scaled(knob, 2.0**step if value > 0 else 2.0**-step, fine=True)
+
+
+def switched_off(knob: Knob) -> Move | None:
+    """The move that does without what the constant stands for; None where zero or False does not mean that."""
+    value = knob.value
+    if value is True:
+        return next(iter(_made(knob, [False])), None)
+    if isinstance(value, bool | str) or value == 0 or not knob.kind.off or _is_count(knob):
+        return None
+    return next(iter(_made(knob, [0.0])), None)
+
+
+def halfway(move: Move) -> Move | None:
+    """The move half as far on the knob's scale; None where there is nothing between."""
+    old, new = move.knob.value, move.value
+    if isinstance(old, bool | str) or isinstance(new, bool | str) or old * new <= 0:
+        return None
+    if _on_complement(move.knob.kind.scale, old):
+        target: Value = 1.0 - math.sqrt((1.0 - old) * (1.0 - new)) if new < 1 else new
+    else:
+        middle = math.copysign(math.sqrt(old * new), old)
+        target = round(middle) if _is_count(move.knob) else middle
+    return next((half for half in _made(move.knob, [target]) if half.text != move.text), None)
+
+
+def move_to(knob: Knob, text: str, value: Value) -> Move | None:
+    """The move to that very value; None if it is where the knob stands."""
+    if text == knob.text or value == knob.value:
+        return None
+    size = size_of(knob.kind.scale, knob.value, value)
+    return Move(knob=knob, value=value, text=text, way=way_of(knob.value, value), size=size)
 
 
 def _made(knob: Knob, targets: Iterable[Value]) -> tuple[Move, ...]:
@@ -132,7 +202,7 @@ def _scaled(knob: Knob, factor: float, *, fine: bool = False) -> Value:
     if not _is_count(knob):
         return float(target)
     size = abs(int(value))
-    if _power_of_two_only(knob) or (size >= 32 and size & (size - 1) == 0 and not fine):
+    if is_power_of_two(knob) or (size >= 32 and size & (size - 1) == 0 and not fine):
         exponent = max(0, round(math.log2(max(1.0, abs(target)))))
         return int(math.copysign(2**exponent, value))
     grain = _grain(size)
@@ -161,7 +231,7 @@ def _on_complement(scale: Scale, value: Value) -> bool:
     return scale is Scale.COMPLEMENT and isinstance(value, float) and 0.5 <= value < 1
 
 
-def _power_of_two_only(knob: Knob) -> bool:
+def is_power_of_two(knob: Knob) -> bool:
     """Written as `2**k`, or a batch or sequence that is one: the loaders and kernels expect it to stay one."""
     value = knob.value
     if not isinstance(value, int) or value <= 0 or value & (value - 1):

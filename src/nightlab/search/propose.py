@@ -1,81 +1,81 @@
 """The built-in proposer: no model, no key, no network; a pure function of the history, the source and the seed.
 
-Every change the source offers is an *arm*: a knob one way, an edit, an idea that nearly won against an older champion,
-two near misses at once. Each has a belief, a beta distribution from the public histories (`priors`) updated by this
-lab's verdicts (`evidence`), and a reach, how far its kind moves the metric; the arm with the highest product of a draw
-and its reach is tried (Thompson sampling of the expected gain), so knobs and edits compete by the same weights. When
-all plain changes of a base are spent, finer values and several changes at once go on for ever, drawn in the same way.
-A source that the lab has had is never proposed again.
+Many cheap proposals are drawn, each by an emitter that the bandit chooses (`credit`, `emitters`); what is known,
+settled or bound to crash is refused; the rest is screened by what the lab's own runs foretell (`forecasts`), under one
+Thompson draw of its uncertainty, and the best becomes the next idea. A small share goes past the screen, so that the
+forecasts are scored on more than their own favourites. A source that the lab has had is never proposed again.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
-from nightlab.errors import EditError
-from nightlab.history import History
+from nightlab.history import ExperimentState, History
+from nightlab.search.archive import archive, chain_of, is_idea
 from nightlab.search.catalogue import BY_NAME, CATALOGUE
-from nightlab.search.edits import Edit, apply_edit
-from nightlab.search.evidence import EDIT, RECOMBINED, Evidence, Key, Near, gather, label, stacked
-from nightlab.search.knobs import Knob, find_knobs, literal, set_knobs
-from nightlab.search.moves import Move, Way, moves, random_move, size_of, way_of
-from nightlab.search.phrases import describe, hope
-from nightlab.search.priors import Belief, belief, prior, reach
+from nightlab.search.credit import drawn, earned, tired
+from nightlab.search.edits import Edit
+from nightlab.search.effects import Effects, laid_over
+from nightlab.search.emitters import BY_NAME as EMITTERS
+from nightlab.search.emitters import Kit, Proposal, Stone, blocked, draw
+from nightlab.search.evidence import Near, gather, label, reopened
+from nightlab.search.forecasts import Outlook, Screen, mean_loss
+from nightlab.search.knobs import Knob, Value, find_knobs, literal
+from nightlab.search.lanes import Trial, asked
+from nightlab.search.moves import move_to
+from nightlab.search.niches import kind_of_changes
+from nightlab.search.phases import phase
+from nightlab.search.phrases import hope
+from nightlab.search.pieces import Piece, put_in
+from nightlab.search.recipe import RECIPE
 from nightlab.search.source import source_hash
-from nightlab.types import Change, ChangeKind, Exhausted, ExperimentId, Files, Idea, Plan
+from nightlab.search.space import Places, Point, origin
+from nightlab.types import (
+    Again,
+    Change,
+    ChangeKind,
+    Decision,
+    Direction,
+    Exhausted,
+    ExperimentId,
+    Files,
+    Forecast,
+    Idea,
+    Phase,
+    Plan,
+)
 
-TRIES = 400
-"""Draws of finer or combined changes before a source counts as exhausted."""
+POOL = 60
+"""Proposals that are screened for one idea. Twelve were used in the reference's experiments (statistics.md 5); more
+cost nothing but arithmetic, and gained in surrogate nights up to about here (LOG.md)."""
 
-NEAREST = 6
-"""So many of the best near misses are paired with each other."""
+ROUNDS = 24  # pools without anything new, each wilder than the one before, until a source counts as exhausted
+BYPASS = 0.1  # share of ideas that nobody screened
+SETTLED = 0.05  # distance to an experiment that was tried, in doublings, below which a proposal says nothing new
+SURPRISES = 8  # latest surprises that are followed
+SURPRISED = 2.0  # standard deviations between what was foretold and what came
+LATEST = 60  # settled experiments that surprises are looked for in
+LIKELIER = 0.5  # chance of being better from which on a settled idea is run again
+MOST_RUNS = 8  # of one idea, beyond which the search asks for no more
+AGAIN_SHARE = 0.25  # runs that the search may spend on settled ideas, as a share of its ideas
+QUESTIONS = 2  # to Optuna, for one idea: a tenth of a second each
+REMEMBERED = 500  # changed sources that are kept between calls
 
-REMEMBERED = 500
-"""Changed sources that are kept between calls."""
-
-OPTIMIZER = frozenset({"learning-rate", "optimizer", "schedule", "regularization", "loss"})
-ARCHITECTURE = frozenset({"model-size", "attention", "architecture", "activation", "normalization", "initialization"})
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One change that can be made to the base: a move of a knob, or an edit."""
-
-    what: Move | Edit
-
-    @property
-    def key(self) -> Key:
-        return (self.what.name, EDIT) if isinstance(self.what, Edit) else (self.what.knob.name, self.what.way.value)
-
-    @property
-    def family(self) -> str:
-        return self.what.family if isinstance(self.what, Edit) else self.what.knob.kind.family
-
-    @property
-    def change(self) -> Change:
-        if isinstance(self.what, Edit):
-            return Change(kind=ChangeKind.EDIT, name=self.what.name)
-        return Change(kind=ChangeKind.KNOB, name=self.what.knob.name, old=self.what.knob.text, new=self.what.text)
-
-    @property
-    def title(self) -> str:
-        return (self.what.title or self.what.name) if isinstance(self.what, Edit) else describe(self.what)
+PARTS = ("prescreen", "bandit", "archive", "stacking", "numeric", "public")
+"""What can be left out, to measure what it is worth."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """Something to try, how likely it is held to pay, and in which words it is asked for."""
+def published(baseline: Mapping[str, str]) -> Effects | None:
+    """The response surface of the published recipe, if the lab's baseline is that."""
+    return laid_over(RECIPE, baseline)
 
-    options: tuple[tuple[Piece, ...], ...]  # in order of preference; one is tried
-    belief: Belief
-    emitter: str
-    brief: str
-    reach: float = 1.0  # how far it may move the metric, against the average change
-    predicted_gain: float | None = None
+
+def nothing_known(baseline: Mapping[str, str]) -> Effects | None:
+    """No response surface, whatever the baseline."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +92,33 @@ class Proposer:
     Args:
         settings_digest: of the lab's settings, part of every source hash.
         on_gpu: whether runs see a GPU: which side of a device's `if` holds the knobs.
+        direction: which way the metric is better.
         catalogue: the structural edits to draw from.
+        effects_of: the response surface for a baseline's constants, where one is known.
+        without: parts of the search to leave out, of `PARTS`.
     """
 
-    def __init__(self, *, settings_digest: str, on_gpu: bool, catalogue: Sequence[Edit] = CATALOGUE) -> None:
+    def __init__(
+        self,
+        *,
+        settings_digest: str,
+        on_gpu: bool,
+        direction: Direction = Direction.MINIMIZE,
+        catalogue: Sequence[Edit] = CATALOGUE,
+        effects_of: Callable[[Mapping[str, str]], Effects | None] = published,
+        without: Collection[str] = (),
+    ) -> None:
+        if unknown := set(without) - set(PARTS):
+            raise ValueError(f"no part of the search: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        self.direction = direction
+        self.catalogue = tuple(catalogue)
+        self.effects_of = effects_of if "public" not in without else nothing_known
+        self.without = frozenset(without)
+        self.knobs: tuple[Knob, ...] = ()  # of the files at hand
+        self.places = Places()
         self._digest = settings_digest
         self._on_gpu = on_gpu
-        self._catalogue = tuple(catalogue)
         self._files: Files = {}
-        self._knobs: tuple[Knob, ...] = ()
         self._made: dict[tuple[str, ...], Made | None] = {}  # None: it cannot be made of these files
 
     def propose(
@@ -110,180 +128,34 @@ class Proposer:
         files: Files,
         rng: random.Random,
         running: Collection[ExperimentId] = (),
-    ) -> Idea | Exhausted:
+    ) -> Idea | Again | Exhausted:
         """The next idea: a change of `base`, whose editable files are `files`.
 
         `running` names experiments under way that the history does not show as running yet. Whatever lies in the
-        history counts as tried.
+        history counts as tried. Instead of a new idea it may be a settled one that is worth another run.
         """
         self._look_at(files)
+        names = ", ".join(sorted(files))
         if not any(path.endswith(".py") for path in files):
-            names = ", ".join(sorted(files))
             return Exhausted(reason=f"{names}: no Python, so only agents and models can propose here")
-        evidence = gather(history, base, running)
-        arms = [*self._knob_arms(evidence), *self._edit_arms(evidence), *self._second_chances(evidence)]
-        for arm in _by_draw(arms, rng):
-            for pieces in arm.options:
-                idea = self._idea(evidence, pieces, arm)
-                if idea is not None:
-                    return idea
-        return self._finer(evidence, rng)
+        search = _Search(self, history, base, rng, running)
+        for attempt in range(ROUNDS):
+            idea = search.round(1.0 + attempt / 2)
+            if idea is not None:
+                return idea
+        if not self.knobs:
+            return Exhausted(
+                reason=f"{names}: no constant in capitals to move, and no edit fits; only agents and models can propose"
+            )
+        return Exhausted(reason=f"{names}: {ROUNDS * POOL} draws from {len(self.knobs)} knobs gave no new source")
 
     def _look_at(self, files: Files) -> None:
         if files != self._files:
             self._files = dict(files)
-            self._knobs = find_knobs(files, self._on_gpu)
+            self.knobs = find_knobs(files, self._on_gpu)
             self._made = {}
 
-    # --- arms ---------------------------------------------------------------------------------------------------
-
-    def _knob_arms(self, evidence: Evidence) -> Iterator[Arm]:
-        for knob in self._knobs:
-            ways: dict[Way, list[Move]] = {}
-            for move in moves(knob):
-                ways.setdefault(move.way, []).append(move)
-            if all((knob.name, way.value) in evidence.limit for way in ways):
-                continue  # every way has lost here: settled, until the base moves
-            for way, steps in ways.items():
-                key = (knob.name, way.value)
-                good = [move for move in steps if _may(evidence, key, move)]
-                paid = evidence.paid.get(key)
-                if paid is not None and math.isfinite(paid):
-                    good = _nearest(good, paid)
-                if good and key not in evidence.pending:
-                    yield Arm(
-                        options=tuple((Piece(move),) for move in good),
-                        belief=evidence.belief(key, prior(knob.kind.name, way.value)),
-                        reach=reach(knob.kind.name, way.value),
-                        emitter=_emitter(knob.kind.family) if paid is None else "local_tuner",
-                        brief=_knob_brief(key, evidence),
-                    )
-
-    def _edit_arms(self, evidence: Evidence) -> Iterator[Arm]:
-        for edit in self._catalogue:
-            key = (edit.name, EDIT)
-            if edit.name not in evidence.made | evidence.crashed_edits and key not in evidence.pending:
-                yield Arm(
-                    options=((Piece(edit),),),
-                    belief=evidence.belief(key, prior(edit.family, EDIT)),
-                    reach=reach(edit.family, EDIT),
-                    emitter="simplifier" if "simplify" in edit.tags else _emitter(edit.family),
-                    brief=f"{edit.family}: a structural change of the catalogue",
-                )
-
-    def _second_chances(self, evidence: Evidence) -> Iterator[Arm]:
-        """Ideas that were more likely better than not: again on a new champion, and two at a time."""
-        usable: list[tuple[Near, tuple[Piece, ...]]] = []
-        for near in evidence.near:
-            pieces = self._pieces(near.changes, evidence)
-            if pieces:
-                if not near.stacked:
-                    usable.append((near, pieces))
-                if near.age:
-                    yield Arm(
-                        options=(pieces,), belief=evidence.belief(RECOMBINED, belief(near.probability)),
-                        reach=_farthest(pieces),
-                        emitter="recombinator",
-                        predicted_gain=near.gain,
-                        brief=f"{near.experiment} was {near.probability:.0%} likely better than an older champion",
-                    )  # fmt: skip
-        usable.sort(key=lambda pair: (-pair[0].probability, pair[0].experiment))
-        for (a, first), (b, second) in combinations(usable[:NEAREST], 2):
-            if not {piece.key[0] for piece in first} & {piece.key[0] for piece in second}:
-                chance, gain, held = stacked(a, b)
-                yield Arm(
-                    options=((*first, *second),), belief=evidence.belief(RECOMBINED, held), emitter="recombinator",
-                    reach=_farthest((*first, *second)),
-                    predicted_gain=gain,
-                    brief=f"{a.experiment} and {b.experiment} each fell short; together {chance:.0%} likely better",
-                )  # fmt: skip
-
-    def _pieces(self, changes: Iterable[Change], evidence: Evidence) -> tuple[Piece, ...]:
-        """Those changes, to be made on the present base; empty if one of them cannot be, or is there already."""
-        by_name = {knob.name: knob for knob in self._knobs}
-        out: list[Piece] = []
-        for change in changes:
-            if change.kind is ChangeKind.EDIT and change.name in BY_NAME and change.name not in evidence.made:
-                out.append(Piece(BY_NAME[change.name]))
-                continue
-            knob, value = by_name.get(change.name), literal(change.new)
-            if knob is None or value is None or knob.text != change.old:
-                return ()
-            size = size_of(knob.kind.scale, knob.value, value)
-            way = way_of(knob.value, value)
-            out.append(Piece(Move(knob=knob, value=value, text=change.new, way=way, size=size)))
-        return tuple(out)
-
-    def _finer(self, evidence: Evidence, rng: random.Random) -> Idea | Exhausted:
-        """Values off the coarse grid, and several changes at once, each drawn by its belief."""
-        for attempt in range(TRIES):
-            chosen = self._drawn_pieces(evidence, rng, attempt)
-            against = any(piece.key in evidence.limit for piece in chosen)
-            arm = Arm(
-                options=(chosen,),
-                belief=belief(0.5),
-                emitter="contrarian" if against else "local_tuner",
-                brief="against what was learnt here" if against else "between and beyond the values tried",
-            )
-            free = len(chosen) > 1 or not any(piece.key in evidence.pending for piece in chosen)
-            idea = self._idea(evidence, chosen, arm) if chosen and free else None
-            if idea is not None:
-                return idea
-        names = ", ".join(sorted(self._files))
-        if not self._knobs:
-            return Exhausted(
-                reason=f"{names}: no constant in capitals to move, and no edit fits; only agents and models can propose"
-            )
-        return Exhausted(reason=f"{names}: {TRIES} draws from {len(self._knobs)} knobs gave no source that is new")
-
-    def _drawn_pieces(self, evidence: Evidence, rng: random.Random, attempt: int) -> tuple[Piece, ...]:
-        """Changes of different knobs, those with the highest draws; more and wilder ones the longer nothing is new."""
-        count = rng.choice((1, 1, 2, 2, 3)) + attempt // 50
-        bold = attempt > TRIES // 4  # a crash may have been another change's fault
-        pieces = {edit.name: Piece(edit) for edit in self._drawn_edits(evidence, rng, count)}
-        drawn: list[tuple[float, Knob, Way]] = []
-        for knob in self._knobs:
-            for way in (Way.SWITCH,) if isinstance(knob.value, bool | str) else (Way.UP, Way.DOWN):
-                held = evidence.belief((knob.name, way.value), prior(knob.kind.name, way.value))
-                drawn.append((rng.betavariate(held.won, held.lost) * reach(knob.kind.name, way.value), knob, way))
-        for _, knob, way in sorted(drawn, key=lambda triple: -triple[0]):
-            if len(pieces) >= count:
-                break
-            move = random_move(knob, way, rng, 4.0 + attempt / 50) if knob.name not in pieces else None
-            if move is not None and (bold or not evidence.crashes(knob.name, way, move.value)):
-                pieces[knob.name] = Piece(move)
-        return tuple(pieces.values())
-
-    def _drawn_edits(self, evidence: Evidence, rng: random.Random, count: int) -> list[Edit]:
-        """At most one edit to go with a move: edits mix badly with each other."""
-        free = [edit for edit in self._catalogue if edit.name not in evidence.made | evidence.crashed_edits]
-        share = len(free) / (len(free) + 2 * len(self._knobs)) if free else 0.0
-        return [rng.choice(free)] if count > 1 and rng.random() < share else []
-
-    # --- ideas --------------------------------------------------------------------------------------------------
-
-    def _idea(self, evidence: Evidence, pieces: Sequence[Piece], arm: Arm) -> Idea | None:
-        """The idea, or None if its source is known, it cannot be made, or part of it has crashed."""
-        changes = tuple(piece.change for piece in pieces)
-        if label(changes) in evidence.tried:
-            return None
-        made = self._make(pieces)
-        if made is None or made.hash in evidence.hashes:
-            return None
-        families = list(dict.fromkeys(piece.family for piece in pieces))
-        edits = [piece.what for piece in pieces if isinstance(piece.what, Edit)]
-        hopes = [p.what.hypothesis if isinstance(p.what, Edit) else hope(p.what) for p in pieces]
-        return Idea(
-            description=" + ".join(piece.title for piece in pieces),
-            files=made.files,
-            plan=Plan(emitter=arm.emitter, brief=arm.brief, predicted_gain=arm.predicted_gain),
-            hypothesis=" ".join(dict.fromkeys(hopes)),
-            family=families[0] if len(families) == 1 else "mixed",
-            tags=tuple(dict.fromkeys([*(tag for edit in edits for tag in edit.tags), *_kinds(pieces)])),
-            changes=changes,
-        )
-
-    def _make(self, pieces: Sequence[Piece]) -> Made | None:
+    def make(self, pieces: Sequence[Piece]) -> Made | None:
         """The base with the pieces put in, or None if an edit does not fit. Remembered, because parsing is slow."""
         name = tuple(f"{piece.change.name}={piece.change.new}" for piece in pieces)
         if name not in self._made:
@@ -291,63 +163,233 @@ class Proposer:
                 self._made.clear()
             # an edit that does not fit the base itself is not worth trying in company: that is asked once
             edits = [piece for piece in pieces if isinstance(piece.what, Edit)] if len(pieces) > 1 else []
-            files = self._changed(pieces) if all(self._make((edit,)) is not None for edit in edits) else None
+            fits = all(self.make((edit,)) is not None for edit in edits)
+            files = put_in(self._files, pieces) if fits else None
             self._made[name] = None if files is None else Made(files, source_hash(files, self._digest))
         return self._made[name]
 
-    def _changed(self, pieces: Sequence[Piece]) -> Files | None:
-        values = [(piece.what.knob, piece.what.value) for piece in pieces if isinstance(piece.what, Move)]
-        files = set_knobs(self._files, values)
-        try:
-            for piece in pieces:
-                if isinstance(piece.what, Edit):
-                    files = apply_edit(files, piece.what)
-        except EditError:
+
+class _Search:
+    """One call: all that the pools of it share."""
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        history: History,
+        base: ExperimentId,
+        rng: random.Random,
+        running: Collection[ExperimentId],
+    ) -> None:
+        self._proposer, self._history, self._base, self._rng = proposer, history, base, rng
+        self._without, self._places = proposer.without, proposer.places
+        knobs = self._kit_knobs = proposer.knobs
+        self._evidence = gather(history, base, running)
+        self._phase = phase(history, base)
+        self._credits = earned(history, base)
+        self._tired = tired(history, base)
+        self._here = self._places.of(history, base)
+        self._screen = Screen(history, base, knobs, proposer.direction, self._places, proposer.effects_of)
+        self._trials: list[Trial] | None = None
+        self._questions = QUESTIONS
+        evidence = self._evidence
+        self._kit = Kit(
+            knobs=knobs,
+            edits=[e for e in proposer.catalogue if e.name not in evidence.made | evidence.crashed_edits],
+            evidence=evidence,
+            near=self._near() if "stacking" not in self._without else (),
+            stones=self._stones() if "archive" not in self._without else (),
+            surprises=self._surprises() if "archive" not in self._without else (),
+            numeric=self._numeric if "numeric" not in self._without else tuple,
+        )
+
+    # --- what there is to draw from -----------------------------------------------------------------------------
+
+    def _near(self) -> list[tuple[Near, tuple[Piece, ...]]]:
+        """Near misses that can be made here, likeliest first."""
+        usable = [(near, pieces) for near in self._evidence.near if (pieces := self._pieces(near.changes))]
+        return sorted(usable, key=lambda pair: (-pair[0].probability, pair[0].experiment))
+
+    def _stones(self) -> list[Stone]:
+        """Elites that may be as good as the base, as what leads there from it."""
+        if self._phase is Phase.BASELINE:
+            return []
+        return self._reached(archive(self._history, self._base).stones)
+
+    def _surprises(self) -> list[Stone]:
+        """What went otherwise than foretold, latest first."""
+        found: list[ExperimentId] = []
+        root = self._history.state(self._base).root
+        settled = [s for s in self._history.experiments.values() if s.root == root and is_idea(s.experiment)]
+        for state in reversed(settled[-LATEST:]):
+            if len(found) < SURPRISES and has_surprised(state):
+                found.append(state.experiment.id)
+        return self._reached(found)
+
+    def _reached(self, names: Iterable[ExperimentId]) -> list[Stone]:
+        stones = []
+        for name in names:
+            pieces = self._towards(self._places.of(self._history, name))
+            if pieces:
+                stones.append(Stone(experiment=name, pieces=pieces))
+        return stones
+
+    def _towards(self, there: Point) -> tuple[Piece, ...]:
+        """What has to be changed in the base to get to a point; empty if that cannot be made here."""
+        before = origin(self._history, self._base)
+        changes: list[Change] = []
+        for knob in self._kit_knobs:
+            text = there.values.get(knob.name, before.get(knob.name, knob.text))
+            if text != knob.text:
+                changes.append(Change(kind=ChangeKind.KNOB, name=knob.name, old=knob.text, new=text))
+        changes += [Change(kind=ChangeKind.EDIT, name=name) for name in sorted(there.rest - self._here.rest)]
+        return self._pieces(changes)
+
+    def _pieces(self, changes: Iterable[Change]) -> tuple[Piece, ...]:
+        """Those changes, to be made on the present base; empty if one of them cannot be, or is there already."""
+        by_name = {knob.name: knob for knob in self._kit_knobs}
+        out: list[Piece] = []
+        for change in changes:
+            if change.kind is ChangeKind.EDIT and change.name in BY_NAME and change.name not in self._evidence.made:
+                out.append(Piece(BY_NAME[change.name]))
+                continue
+            knob, value = by_name.get(change.name), literal(change.new)
+            if knob is None or value is None or knob.text != change.old:
+                return ()
+            move = move_to(knob, change.new, value)
+            if move is None:
+                return ()
+            out.append(Piece(move))
+        return tuple(out)
+
+    def _numeric(self) -> tuple[Piece, ...]:
+        """What Optuna asks for, a few times for one idea at most: asking is slow."""
+        if self._questions == 0:
+            return ()
+        self._questions -= 1
+        if self._trials is None:
+            self._trials = self._measured()
+        return asked(self._kit_knobs, self._trials, self._rng)
+
+    def _measured(self) -> list[Trial]:
+        """Numbers of the experiments on this line, as the base's constants have them, with their losses."""
+        before = origin(self._history, self._base)
+        trials: list[Trial] = []
+        for state in self._history.line_of(self._base):
+            loss = mean_loss(state, self._proposer.direction)
+            if loss is None or state.experiment.plan.without is not None:
+                continue
+            point = self._places.of(self._history, state.experiment.id)
+            texts = {k.name: point.values.get(k.name, before.get(k.name, k.text)) for k in self._kit_knobs}
+            values: dict[str, Value] = {n: v for n, t in texts.items() if (v := literal(t)) is not None}
+            trials.append((values, loss))
+        return trials
+
+    # --- a round ------------------------------------------------------------------------------------------------
+
+    def round(self, wider: float) -> Idea | Again | None:
+        """The best new idea of one pool, or a settled one that has come to look better; None if all is known."""
+        pool, again = self._pool(wider), self._settled()
+        if not pool:
             return None
-        return files
+        points = [self._here.moved(piece.change for piece in proposal.pieces) for proposal in pool]
+        outlook = self._screen.outlook([*points, *(self._places.of(self._history, name) for name in again)])
+        for place in self._order(outlook, len(pool)):
+            if place >= len(pool):
+                forecast = outlook.forecast(place)
+                if forecast is not None and forecast.chance >= LIKELIER:
+                    because = f"what was tried since makes it {forecast.chance:.0%} likely better"
+                    return Again(experiment=again[place - len(pool)], because=because)
+            elif outlook.nearest[place] >= SETTLED:
+                idea = self._idea(pool[place], outlook.forecast(place))
+                if idea is not None:
+                    return idea
+        return None
+
+    def _settled(self) -> list[ExperimentId]:
+        """Ideas that were dropped and may be run again: those that ran, and not too often already."""
+        count = reopened(self._history)
+        if "stacking" in self._without or count >= AGAIN_SHARE * sum(credit.tried for credit in self._credits.values()):
+            return []
+        chain = chain_of(self._history, self._base)
+        return [
+            state.experiment.id
+            for state in self._history.line_of(self._base)
+            if state.experiment.id not in chain
+            and is_idea(state.experiment)
+            and not state.is_open
+            and state.verdict is not None
+            and state.verdict.decision is Decision.DISCARD
+            and len(state.runs) < MOST_RUNS
+            and mean_loss(state, self._proposer.direction) is not None
+        ]
+
+    def _pool(self, wider: float) -> list[Proposal]:
+        """Different proposals, none of which is refused for what is on record."""
+        pool: dict[frozenset[str], Proposal] = {}
+        for _ in range(3 * POOL):
+            name = self._rng.choice(list(EMITTERS)) if "bandit" in self._without else self._drawn()
+            proposal = draw(EMITTERS[name], self._kit, self._rng, wider)
+            if proposal is None or name == self._tired:
+                continue
+            key = label([piece.change for piece in proposal.pieces])
+            if key not in self._evidence.tried and not blocked(proposal.pieces, self._evidence):
+                pool.setdefault(key, proposal)
+            if len(pool) == POOL:
+                break
+        return list(pool.values())
+
+    def _drawn(self) -> str:
+        return drawn(self._credits, self._phase, self._rng)
+
+    def _order(self, outlook: Outlook, fresh: int) -> list[int]:
+        """Places by one draw of what each may gain; those of new ideas as they were drawn, past the screen."""
+        places = list(range(len(outlook.loss)))
+        if "prescreen" in self._without or self._rng.random() < BYPASS:
+            return places[:fresh]
+        gains = [self._rng.gauss(-float(outlook.loss[place]), float(outlook.deviation[place])) for place in places]
+        worth = [gain * (1.0 - float(outlook.crash[place])) if gain > 0 else gain for place, gain in enumerate(gains)]
+        return sorted(places, key=lambda place: -worth[place])
+
+    # --- an idea ------------------------------------------------------------------------------------------------
+
+    def _idea(self, proposal: Proposal, forecast: Forecast | None) -> Idea | None:
+        """The idea, or None if its source is known or it cannot be made."""
+        pieces = proposal.pieces
+        made = self._proposer.make(pieces)
+        if made is None or made.hash in self._evidence.hashes:
+            return None
+        changes = tuple(piece.change for piece in pieces)
+        families = list(dict.fromkeys(piece.family for piece in pieces))
+        edits = [piece.what for piece in pieces if isinstance(piece.what, Edit)]
+        kinds = [piece.what.knob.kind.name for piece in pieces if not isinstance(piece.what, Edit)]
+        hopes = [p.what.hypothesis if isinstance(p.what, Edit) else hope(p.what) for p in pieces]
+        kind = kind_of_changes(changes)
+        return Idea(
+            description=" + ".join(piece.title for piece in pieces),
+            files=made.files,
+            plan=Plan(
+                emitter=proposal.emitter,
+                brief=proposal.brief,
+                niche=f"{kind}/{self._phase.value}",
+                phase=self._phase.value,
+                forecast=forecast,
+                parents=proposal.parents,
+            ),
+            hypothesis=" ".join(dict.fromkeys(hopes)),
+            family=families[0] if len(families) == 1 else "mixed",
+            tags=tuple(dict.fromkeys([*(tag for edit in edits for tag in edit.tags), *kinds])),
+            changes=changes,
+        )
 
 
-def _by_draw(arms: Iterable[Arm], rng: random.Random) -> list[Arm]:
-    """The arms by expected gain under one draw from each belief, highest first."""
-    drawn = [(rng.betavariate(arm.belief.won, arm.belief.lost) * arm.reach, arm) for arm in arms]
-    return [arm for _, arm in sorted(drawn, key=lambda pair: -pair[0])]
-
-
-def _farthest(pieces: Iterable[Piece]) -> float:
-    """Reach of several changes at once: that of the one that reaches farthest."""
-    keys = [
-        (piece.what.family, EDIT) if isinstance(piece.what, Edit) else (piece.what.knob.kind.name, piece.what.way.value)
-        for piece in pieces
-    ]
-    return max(reach(kind, way) for kind, way in keys)
-
-
-def _may(evidence: Evidence, key: Key, move: Move) -> bool:
-    """Whether the step is smaller than any that lost that way on this base, and beyond no crash."""
-    limit = evidence.limit.get(key)
-    inside = limit is None or move.way is Way.SWITCH or move.size < limit
-    return inside and not evidence.crashes(move.knob.name, move.way, move.value)
-
-
-def _nearest(steps: list[Move], size: float) -> list[Move]:
-    """The steps with those of about the same size first."""
-    return sorted(steps, key=lambda move: abs(move.size - size))
-
-
-def _emitter(family: str) -> str:
-    if family in OPTIMIZER:
-        return "optimizer_hacker"
-    return "architecture_mutator" if family in ARCHITECTURE else "local_tuner"
-
-
-def _knob_brief(key: Key, evidence: Evidence) -> str:
-    name, way = key
-    if key in evidence.paid:
-        return f"{name} {way} paid before: go on that way"
-    if key in evidence.limit:
-        return f"{name} {way} lost by a larger step: try a smaller one"
-    return f"{name} {way}: as likely to pay as its kind has in public histories"
-
-
-def _kinds(pieces: Iterable[Piece]) -> list[str]:
-    return [piece.what.knob.kind.name for piece in pieces if isinstance(piece.what, Move)]
+def has_surprised(state: ExperimentState) -> bool:
+    """Whether what came of an experiment is far from what was foretold of it."""
+    verdict, forecast = state.verdict, state.experiment.plan.forecast
+    if verdict is None or not verdict.decision.is_final or forecast is None:
+        return False
+    if verdict.decision is Decision.CRASH:
+        return forecast.crash < 0.5
+    if verdict.gain is None or verdict.low is None or verdict.high is None:
+        return False
+    spread = math.hypot(forecast.deviation, (verdict.high - verdict.low) / 3.92)
+    return abs(verdict.gain - forecast.gain) > SURPRISED * spread

@@ -9,6 +9,7 @@ from nightlab import decide, early
 from nightlab.config import Settings
 from nightlab.history import History
 from nightlab.types import (
+    Again,
     Bounds,
     Change,
     Conditions,
@@ -32,6 +33,7 @@ from nightlab.types import (
     RunId,
     Started,
     Usage,
+    Verdict,
 )
 
 SLOT_S = 300.0  # of the virtual clock; nothing depends on it
@@ -57,8 +59,8 @@ class Site(Protocol):
         """Where the next run happens."""
         ...
 
-    def propose(self, base: ExperimentId) -> Experiment | Exhausted:
-        """One idea on top of `base`."""
+    def propose(self, base: ExperimentId) -> Experiment | Again | Exhausted:
+        """One idea on top of `base`, or a settled one to be run again."""
         ...
 
     def without(self, link: ExperimentId, champion: ExperimentId) -> Experiment | None:
@@ -121,10 +123,7 @@ class Night:
         exhausted = False
         while True:
             while due := decide.due(self.history):
-                verdict = decide.judge(self.history, self._settings, due[0])
-                self._tell(Judged(verdict=verdict))
-                if verdict.decision is Decision.KEEP:
-                    self._unbuildable.clear()
+                self._rule(decide.judge(self.history, self._settings, due[0]))
             now = self.at * SLOT_S
             step = decide.next_step(
                 self.history, self._settings, now=now, exhausted=exhausted, unbuildable=self._unbuildable
@@ -136,6 +135,8 @@ class Night:
                 answer = self._site.propose(self.history.champion)
                 if isinstance(answer, Exhausted):
                     exhausted = True
+                elif isinstance(answer, Again):
+                    self._rule(decide.retest(self.history, self._settings, answer.experiment, answer.because))
                 else:
                     self._tell(Proposed(experiment=answer))
             elif isinstance(step, decide.Ablate):
@@ -144,6 +145,11 @@ class Night:
                 self._execute(step)
             else:
                 raise AssertionError("nothing runs, so there is nothing to wait for")
+
+    def _rule(self, verdict: Verdict) -> None:
+        self._tell(Judged(verdict=verdict))
+        if verdict.decision is Decision.KEEP:
+            self._unbuildable.clear()
 
     def _leave_out(self, link: ExperimentId) -> None:
         assert self.history.champion is not None

@@ -1,0 +1,132 @@
+"""Which emitter the next proposals are drawn from: a discounted bandit over true gain per minute.
+
+An emitter's credit is what its ideas are believed to gain, by the judge's posterior, over the minutes that their runs
+took: P(better) times the mean gain of what is better, per minute. Each is a Thompson draw; evidence fades with every
+experiment since (Garivier and Moulines 2011 discount in the same way). Novelty, surprise and the other terms of the
+older control plane are in the reviews and earn nothing: there they made the choice a random one (statistics.md 5).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nightlab.history import ExperimentState, History
+from nightlab.search.archive import chance_of, is_idea
+from nightlab.search.niches import emitter_of
+from nightlab.types import EMITTERS, Decision, ExperimentId, Phase
+
+FADING = 0.97
+"""What is left of an experiment's weight after each one since: half after 23 (statistics.md 5)."""
+
+BEFORE = 2.0  # experiments that the belief before any is worth: weak, for the first dozen ideas shall tell
+FLOOR = 0.15  # share of proposals whose emitter is drawn evenly, so that none is given up for good
+IN_A_ROW = 3  # ideas of one emitter one after another, at most
+
+BIASES: Mapping[Phase, Mapping[str, float]] = {
+    Phase.BASELINE: {"local_tuner": 0.2, "simplifier": 0.1},
+    Phase.EXPLOIT: {"local_tuner": 0.35, "optimizer_hacker": 0.25, "simplifier": 0.15},
+    Phase.EXPLORE: {"architecture_mutator": 0.35, "contrarian": 0.25, "optimizer_hacker": 0.1},
+    Phase.RECOMBINE: {"recombinator": 0.4, "contrarian": 0.2, "architecture_mutator": 0.1},
+    Phase.STABILIZE: {"anomaly_chaser": 0.4, "simplifier": 0.2, "local_tuner": 0.1},
+}
+"""What a phase adds to an emitter's credit, as a share of it: the phases and numbers of the older control plane, where
+they were added to other terms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """What an emitter has earned so far, discounted."""
+
+    emitter: str
+    tried: int  # ideas, not discounted
+    kept: int
+    weight: float  # ideas, discounted
+    chance: float  # P(better) of an idea of its
+    gain: float  # of an idea that is better, in units of the metric
+    minutes: float  # that an idea's runs take
+
+    @property
+    def rate(self) -> float:
+        """Expected true gain per minute."""
+        return self.chance * self.gain / self.minutes
+
+
+def earned(history: History, base: ExperimentId) -> dict[str, Credit]:
+    """The credit of each emitter in `EMITTERS`, by the verdicts on the base's line; order as there."""
+    settled = [s for s in history.line_of(base) if is_idea(s.experiment) and s.verdict and s.verdict.decision.is_final]
+    settled.sort(key=lambda state: state.judged_seq)
+    tally = {name: _Tally() for name in EMITTERS}
+    all_together = _Tally()
+    for age, state in enumerate(reversed(settled)):
+        for each in (tally.get(emitter_of(state.experiment)), all_together):
+            if each is not None:
+                each.take(state, FADING**age)
+    return {name: each.credit(name, all_together) for name, each in tally.items()}
+
+
+def drawn(known: Mapping[str, Credit], phase: Phase, rng: random.Random) -> str:
+    """The emitter of one proposal."""
+    if rng.random() < FLOOR:
+        return rng.choice(EMITTERS)
+    best, most = EMITTERS[0], -1.0
+    for name in EMITTERS:
+        credit = known[name]
+        strength = credit.weight + BEFORE
+        chance = rng.betavariate(credit.chance * strength, (1.0 - credit.chance) * strength)
+        draw = chance * credit.gain / credit.minutes * (1.0 + BIASES[phase].get(name, 0.0))
+        if draw > most:
+            best, most = name, draw
+    return best
+
+
+def tired(history: History, base: ExperimentId) -> str | None:
+    """The emitter whose ideas were the last `IN_A_ROW` of the line; None where they were of several."""
+    latest: list[str] = []
+    root = history.state(base).root
+    for state in reversed(history.experiments.values()):
+        if state.root == root and is_idea(state.experiment):
+            latest.append(emitter_of(state.experiment))
+            if len(latest) == IN_A_ROW:
+                break
+    return latest[0] if len(latest) == IN_A_ROW and len(set(latest)) == 1 else None
+
+
+@dataclass(slots=True)
+class _Tally:
+    tried: int = 0
+    kept: int = 0
+    weight: float = 0.0
+    better: float = 0.0
+    gain: float = 0.0
+    minutes: float = 0.0
+
+    def take(self, state: ExperimentState, weight: float) -> None:
+        verdict = state.verdict
+        assert verdict is not None
+        chance = 0.0 if verdict.decision is Decision.CRASH else chance_of(verdict)
+        self.tried += 1
+        self.kept += verdict.decision is Decision.KEEP
+        self.weight += weight
+        self.better += weight * chance
+        self.gain += weight * chance * max(verdict.gain or 0.0, 0.0)
+        self.minutes += weight * sum(run.usage.wall_s for run in state.runs if run.usage is not None) / 60.0
+
+    def credit(self, emitter: str, everyone: _Tally) -> Credit:
+        """With the mean of all emitters as what is believed beforehand."""
+        chance, gain, minutes = everyone.means() if everyone.weight else (0.5, 1.0, 1.0)
+        better = self.better + BEFORE * chance
+        return Credit(
+            emitter=emitter,
+            tried=self.tried,
+            kept=self.kept,
+            weight=self.weight,
+            chance=min(max(better / (self.weight + BEFORE), 1e-3), 1.0 - 1e-3),
+            gain=(self.gain + BEFORE * chance * gain) / better if better > 0 else 0.0,
+            minutes=max((self.minutes + BEFORE * minutes) / (self.weight + BEFORE), 1e-6),
+        )
+
+    def means(self) -> tuple[float, float, float]:
+        gain = self.gain / self.better if self.better > 0 else 0.0
+        return self.better / self.weight, gain, self.minutes / self.weight

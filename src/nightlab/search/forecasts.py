@@ -1,0 +1,223 @@
+"""What a lab's own runs foretell of an idea: a Gaussian process over the changes that were tried.
+
+The surface is a sum of straight lines, of products of two changes, and of a smooth rest (Matern 5/2), over the
+coordinates of `space`. Its mean before any run is what public histories say: how likely each kind of change pays
+(`priors.TABLE`), or, where the lab's baseline is the published recipe, the response surface measured on it
+(`effects`). A run far worse than the base tells little of the base's neighbourhood, so its deviation grows with its
+distance in the metric. Crashes are another matter: their odds are a kernel estimate over the same coordinates.
+
+Only the scale is fitted: amplitudes are in units of the median difference between the lab's experiments and its base.
+Amplitudes fitted by marginal likelihood made no difference in surrogate nights (LOG.md), and can run off in small
+labs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+from nightlab.history import ExperimentState, History
+from nightlab.search.catalogue import BY_NAME
+from nightlab.search.effects import Effects
+from nightlab.search.kinds import kind_of
+from nightlab.search.knobs import Knob, literal
+from nightlab.search.moves import way_of
+from nightlab.search.priors import chance
+from nightlab.search.space import Axes, Places, Point, distance, origin
+from nightlab.types import Crashed, Direction, ExperimentId, Forecast, TimedOut
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    from nightlab.search.space import FloatArray
+
+LINES, PRODUCTS, REST = 0.1, 0.01, 0.1
+"""Variances of a line's slope, of a product of two changes and of the smooth rest, for one unit of the coordinates, in
+units of the median difference squared: a change of one unit then moves the metric by about 0.4 of that difference."""
+
+LENGTH = 2.0  # of the smooth rest, in the units of the coordinates: two doublings
+LEVEL = 9.0  # variance of the whole surface's level: as good as unknown
+MOVED = 0.4  # standard deviation of what one unit of change does, by the variances above
+BLUR = 0.3  # deviation of a run, as a share of its distance to the base in the metric
+TINY = 1e-12  # smallest scale: where all values are equal
+SURE = 1e-6  # smallest variance of a run, in squared units of the scale: keeps the matrix regular
+
+MAX_ROWS = 256  # experiments that a forecast rests on, the nearest to the base: the work grows with their cube
+MIN_ROWS = 3  # experiments with a value before there is a scale to speak of
+CRASHES, TRIES = 0.05, 0.5  # what the odds of a crash stand for before any: one in ten (public logs: 1 to 15 %)
+CRASH_WIDTH = 1.0  # how far a crash and a success speak, in the units of the coordinates
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is expected of several ideas, in the order of the ideas."""
+
+    loss: FloatArray  # (n,) against the base, negative is better; units of the metric, of nothing before there is any
+    deviation: FloatArray  # (n,)
+    crash: FloatArray  # (n,) odds of a crash
+    nearest: FloatArray  # (n,) distance to the nearest experiment that was tried, infinite where there is none
+    model: str  # what it rests on: "prior" or "history"
+
+    def forecast(self, place: int) -> Forecast | None:
+        """Of one idea; None while nothing tells how far the metric moves here."""
+        if self.model != "history":
+            return None
+        gain, deviation, crash = -float(self.loss[place]), float(self.deviation[place]), float(self.crash[place])
+        better = NormalDist().cdf(gain / deviation)
+        return Forecast(gain=gain, deviation=deviation, chance=better * (1.0 - crash), crash=crash, model=self.model)
+
+
+def pessimism(kind: str, way: str) -> float:
+    """Loss that is expected of one unit of such a change, in units of the scale, by the chance that it pays."""
+    return -MOVED * NormalDist().inv_cdf(chance(kind, way))
+
+
+class Screen:
+    """Forecasts of changes of one base, from all that its line of parents has tried.
+
+    Args:
+        history: folded up to now.
+        base: what the ideas change.
+        knobs: the constants of the base.
+        direction: which way the metric is better.
+        places: points that were worked out before.
+        effects_of: the published recipe's surface, for a baseline's constants (name -> text) that are the recipe's.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        base: ExperimentId,
+        knobs: Sequence[Knob],
+        direction: Direction,
+        places: Places,
+        effects_of: Callable[[Mapping[str, str]], Effects | None],
+    ) -> None:
+        import numpy as np
+
+        before = origin(history, base)
+        self._origin = {knob.name: before.get(knob.name, knob.text) for knob in knobs}
+        self._effects = effects_of(self._origin)
+        self._axes = Axes(self._origin)
+        self._base = places.of(history, base)
+        states = [s for s in history.line_of(base) if s.experiment.plan.without is None and s.runs]
+        values = [(state, loss) for state in states if (loss := mean_loss(state, direction)) is not None]
+        points = [places.of(history, state.experiment.id) for state, _ in values]
+        failed = [places.of(history, state.experiment.id) for state in states if has_crashed(state)]
+        everything = self._axes.array([self._base, *points, *failed])
+        here, tried, broken = everything[:1], everything[1 : 1 + len(points)], everything[1 + len(points) :]
+        chosen = np.argsort(_distances(here, tried)[0], kind="stable")[:MAX_ROWS]
+        self._tried = tried[chosen]
+        self._broken = broken[np.argsort(_distances(here, broken)[0], kind="stable")[:MAX_ROWS]]
+        losses = np.array([loss for _, loss in values])[chosen]
+        own = [loss for state, loss in values if state.experiment.id == base]
+        self._process: GaussianProcessRegressor | None = None
+        self.scale = 1.0
+        if own and len(losses) >= MIN_ROWS:
+            noise = _noise([state for state, _ in values], direction)
+            apart = np.abs(losses - own[0])
+            self.scale = max(float(np.median(apart[apart > 0])) if apart.any() else 0.0, noise, TINY)
+            counts = np.array([len(state.finished()) for state, _ in values])[chosen]
+            blurred = np.hypot(noise / np.sqrt(counts), BLUR * np.maximum(losses - own[0], 0.0)) / self.scale
+            expected = np.array([self._before(points[place]) for place in chosen])
+            self._process = _process(blurred**2 + SURE)
+            self._process.fit(self._tried, (losses - own[0] - expected) / self.scale)
+
+    def outlook(self, points: Sequence[Point]) -> Outlook:
+        """What is expected of sources at those points, against the base."""
+        import numpy as np
+
+        everywhere = [self._base, *points]
+        rows = self._axes.array(everywhere)
+        loss = np.array([self._before(point) for point in everywhere])
+        if self._process is None:
+            deviation = self.scale * MOVED * np.sqrt(((rows - rows[:1]) ** 2).sum(axis=1))
+        else:
+            known = self._tried.shape[1]  # columns beyond are of changes that no run has had: the prior alone speaks
+            told, spread = self._process.predict(rows[:, :known], return_std=True)
+            loss = loss + self.scale * told
+            deviation = self.scale * np.sqrt(spread**2 + MOVED**2 * (rows[:, known:] ** 2).sum(axis=1))
+        to_tried, to_broken = (_distances(rows[1:], _widened(old, rows)) for old in (self._tried, self._broken))
+        ran, crashed = (np.exp(-0.5 * (d / CRASH_WIDTH) ** 2).sum(axis=1) for d in (to_tried, to_broken))
+        both = np.concatenate([to_tried, to_broken], axis=1)
+        return Outlook(
+            loss=loss[1:] - loss[0],
+            deviation=np.maximum(deviation[1:], 1e-12),
+            crash=(CRASHES + crashed) / (TRIES + crashed + ran),
+            nearest=both.min(axis=1) if both.shape[1] else np.full(len(points), np.inf),
+            model="prior" if self._process is None else "history",
+        )
+
+    def _before(self, point: Point) -> float:
+        """Loss that is expected at a point before any run of this lab, relative to the line's baseline."""
+        told, doubt = 0.0, 0.0
+        if self._effects is not None:
+            told = self._effects.loss(point.values)
+        for name, text in point.values.items():
+            start = self._origin.get(name)
+            if start is not None and text != start and (self._effects is None or name not in self._effects.kinds):
+                _, moved = distance(name, start, text)
+                old, new = literal(start), literal(text)
+                way = "switch" if old is None or new is None else way_of(old, new).value
+                doubt += pessimism(kind_of(name).name, way) * abs(moved)
+        for name in point.rest:
+            edit = BY_NAME.get(name)
+            doubt += pessimism(edit.family if edit is not None else "", "edit")
+        return told + self.scale * doubt
+
+
+def mean_loss(state: ExperimentState, direction: Direction) -> float | None:
+    """Mean of an experiment's believed values, as a loss; None where it has none, or has failed."""
+    values = [run.value for run in state.finished() if run.run.purpose.steers and run.value is not None]
+    return None if not values or has_crashed(state) else direction.sign * sum(values) / len(values)
+
+
+def has_crashed(state: ExperimentState) -> bool:
+    """Whether one of its runs failed by its own fault."""
+    return any(isinstance(run.outcome, Crashed | TimedOut) and run.is_believed for run in state.runs)
+
+
+def _noise(states: Sequence[ExperimentState], direction: Direction) -> float:
+    """Standard deviation of one run, pooled over the experiments with several; 0.0 if there are none.
+
+    A forecast needs it to a factor of two: the judge has a model of its own.
+    """
+    squares, freedom = 0.0, 0
+    for state in states:
+        values = [run.value for run in state.finished() if run.run.purpose.steers and run.value is not None]
+        if len(values) > 1:
+            mean = sum(values) / len(values)
+            squares += sum((value - mean) ** 2 for value in values)
+            freedom += len(values) - 1
+    return (squares / freedom) ** 0.5 if freedom else 0.0
+
+
+def _process(variance: FloatArray) -> GaussianProcessRegressor:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
+
+    line = DotProduct(sigma_0=0.0, sigma_0_bounds="fixed")
+    kernel = (
+        ConstantKernel(LEVEL, "fixed")
+        + ConstantKernel(LINES, "fixed") * line
+        + ConstantKernel(PRODUCTS, "fixed") * line**2
+        + ConstantKernel(REST, "fixed") * Matern(LENGTH, "fixed", nu=2.5)
+    )
+    return GaussianProcessRegressor(kernel, alpha=variance, optimizer=None)
+
+
+def _widened(rows: FloatArray, like: FloatArray) -> FloatArray:
+    """The rows with zeros for columns that were met later."""
+    import numpy as np
+
+    return np.pad(rows, ((0, 0), (0, like.shape[1] - rows.shape[1])))
+
+
+def _distances(left: FloatArray, right: FloatArray) -> FloatArray:
+    """(n, m) Euclidean distances."""
+    import numpy as np
+
+    squares: FloatArray = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None, :] - 2.0 * left @ right.T
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)), dtype=np.float64)

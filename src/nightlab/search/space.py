@@ -1,0 +1,146 @@
+"""Where experiments lie: every source of a line as a point, relative to the line's baseline.
+
+A point is what a source's changes add up to: constants with another value, edits of the catalogue, free changes by
+their signature. As an array, a number becomes its distance on the scale of its kind, in doublings, times how far that
+kind of change reaches (`priors.REACH`), so that one unit means about the same for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from nightlab.history import History
+from nightlab.search.catalogue import BY_NAME
+from nightlab.search.kinds import Kind, Scale, kind_of
+from nightlab.search.knobs import Value, literal
+from nightlab.search.priors import reach
+from nightlab.types import Change, ChangeKind, ExperimentId
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+
+EDITS = "number of edits"  # a column of its own: edits as such may cost or pay in this lab
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """How a source differs from the baseline of its line."""
+
+    values: Mapping[str, str]  # constant -> its text, where that is another
+    rest: frozenset[str] = frozenset()  # edits by name, free changes by signature
+
+    def moved(self, changes: Iterable[Change]) -> Point:
+        """The point that is reached by further changes."""
+        values, rest = dict(self.values), set(self.rest)
+        for change in changes:
+            if change.kind is ChangeKind.KNOB:
+                values[change.name] = change.new
+            else:
+                rest.add(change.name if change.kind is ChangeKind.EDIT else f"{change.name}={change.new}")
+        return Point(values, frozenset(rest))
+
+
+class Places:
+    """The points of all experiments, worked out once each."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[ExperimentId, ExperimentId | None], Point] = {}
+
+    def of(self, history: History, experiment: ExperimentId) -> Point:
+        """The point of an experiment; the baseline of its line is the origin."""
+        path: list[ExperimentId] = []
+        here: ExperimentId | None = experiment
+        point = Point({})
+        while here is not None and here in history.experiments and here not in path:
+            parent = history.state(here).experiment.parent
+            known = self._known.get((here, parent))
+            if known is not None:
+                point = known
+                break
+            path.append(here)
+            here = parent
+        for name in reversed(path):
+            described = history.state(name).experiment
+            point = point.moved(described.changes) if described.parent is not None else Point({})
+            self._known[name, described.parent] = point
+        return point
+
+
+def origin(history: History, base: ExperimentId) -> dict[str, str]:
+    """Texts in the line's baseline of the constants that the base has changed."""
+    before: dict[str, str] = {}
+    here: ExperimentId | None = base
+    seen: set[ExperimentId] = set()
+    while here is not None and here in history.experiments and here not in seen:
+        seen.add(here)
+        experiment = history.state(here).experiment
+        before |= {change.name: change.old for change in experiment.changes if change.kind is ChangeKind.KNOB}
+        here = experiment.parent
+    return before
+
+
+class Axes:
+    """Turns points into arrays.
+
+    Args:
+        baseline: the constants of the line's baseline, name -> text.
+    """
+
+    def __init__(self, baseline: Mapping[str, str]) -> None:
+        self._origin = baseline
+        self.columns: dict[str, int] = {EDITS: 0}
+
+    def array(self, points: Sequence[Point]) -> FloatArray:
+        """(n, d) coordinates; d grows with every change that was never seen before."""
+        import numpy as np
+
+        rows = [dict(self._row(point)) for point in points]
+        for row in rows:
+            for name in row:
+                self.columns.setdefault(name, len(self.columns))
+        out = np.zeros((len(points), len(self.columns)))
+        for place, row in enumerate(rows):
+            for name, value in row.items():
+                out[place, self.columns[name]] = value
+        return out
+
+    def _row(self, point: Point) -> Iterable[tuple[str, float]]:
+        edits = 0
+        for name, text in point.values.items():
+            start = self._origin.get(name)
+            if start is not None and text != start:
+                yield distance(name, start, text)
+        for name in point.rest:
+            edit = BY_NAME.get(name)
+            edits += edit is not None
+            yield f"edit {name}", reach(edit.family, "edit") if edit is not None else 1.0
+        if edits:
+            yield EDITS, float(edits)
+
+
+@lru_cache(maxsize=65536)
+def distance(name: str, old: str, new: str) -> tuple[str, float]:
+    """Column and coordinate of a constant that is `new` where the baseline has `old`."""
+    kind = kind_of(name)
+    start, value = literal(old), literal(new)
+    if isinstance(start, bool | str | None) or isinstance(value, bool | str | None):
+        return f"{name} = {new}", reach(kind.name, "switch")
+    return name, (coordinate(kind, value) - coordinate(kind, start)) * reach(kind.name, "up")
+
+
+def coordinate(kind: Kind, value: Value) -> float:
+    """Where a number lies on the scale of its kind, in doublings."""
+    assert not isinstance(value, bool | str)
+    if kind.scale is Scale.COMPLEMENT and 0 <= value < 1:
+        return -math.log2(1.0 - value) if value >= 0.5 else 2.0 * value
+    small = 0.5 * min(kind.enable) if kind.off else 0.0
+    if value < 0 or value + small <= 0:
+        return -coordinate(kind, -value) if value < 0 else math.log2(1e-9)
+    return math.log2(value + small)
