@@ -12,11 +12,11 @@ from nightlab.runner import machine
 from nightlab.runner.workspace import pinned
 from nightlab.search.propose import Proposer
 from nightlab.sources import Sources
-from nightlab.types import Exhausted, Idea
+from nightlab.types import Again, Exhausted, Idea
 
 
-def planned(history: History, settings: Settings, git: Git) -> Idea | Exhausted | None:
-    """The idea that the loop would ask for next on this history; None before a night has made a base.
+def planned(history: History, settings: Settings, git: Git) -> Idea | Again | Exhausted | None:
+    """What the loop would be answered next on this history; None before a night has made a base.
 
     Args:
         history: folded up to now, patches included.
@@ -32,5 +32,5 @@ def planned(history: History, settings: Settings, git: Git) -> Idea | Exhausted 
     settings = pinned(settings, git)
     on_gpu = machine.places(settings)[0].startswith("cuda")
     proposer = Proposer(settings_digest=settings.digest, on_gpu=on_gpu)
-    rng = Random(f"{night.began.seed}:{decide.ideas_tried(history)}")  # as the loop's: the same idea follows
+    rng = Random(f"{night.began.seed}:{decide.asked(history)}")  # as the loop's: the same idea follows
     return proposer.propose(history, base, Sources(settings, git).at(history.state(base).experiment.commit), rng)

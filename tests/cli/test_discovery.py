@@ -13,8 +13,8 @@ from nightlab.cli.discovery import NO_REVIEW, parse_run
 from nightlab.config import MetricSettings, load_settings
 from nightlab.discovering import Places
 from nightlab.memory import open_ledger
-from nightlab.types import Plan
-from tests.builders import Repo
+from nightlab.types import Again, Exhausted, Plan
+from tests.builders import Repo, experiment_name
 from tests.cli.shell import Shell
 from tests.e2e.labs import environment
 from tests.nights import BASELINE, Answer, Bench
@@ -192,6 +192,24 @@ def test_next_shows_the_plan_that_waits_for_its_run(tmp_path: Path) -> None:
         ledger.append(*story.events[: begun + 1])
     plan = json.loads(research(shell, "next").out)
     assert (plan["emitter"], plan["rationale"]) == ("contrarian", "against the trend")
+
+
+@pytest.mark.parametrize(
+    ("answer", "hypothesis"),
+    [
+        (Again(experiment=experiment_name("g"), because="a stack with it won"), "Run #7 again: a stack with it won"),
+        (Exhausted(reason="train.py: nothing is left"), "train.py: nothing is left"),
+    ],
+    ids=["a settled idea once more", "nothing"],
+)
+def test_next_says_so_where_no_new_idea_comes(
+    lab: Shell, monkeypatch: pytest.MonkeyPatch, answer: Again | Exhausted, hypothesis: str
+) -> None:
+    """Another run of a settled idea, or an exhausted search, is a plan of the same shape."""
+    monkeypatch.setattr("nightlab.planned.planned", lambda history, settings, git: answer)
+    plan = json.loads(research(lab, "next").out)
+    assert set(plan) == PLAN
+    assert plan["hypothesis"] == hypothesis
 
 
 # --- parse-run --------------------------------------------------------------------------------------------------

@@ -206,11 +206,12 @@ def research_next(args: argparse.Namespace) -> int:
 
 
 def _next_plan(view: View, settings: Settings, now: float) -> PlanRow:
+    """The plan that waits for its run, else what the search would answer now, else the baseline."""
     from nightlab.discovery.plans import pending_plan, preview
     from nightlab.git import Git
     from nightlab.planned import planned
-    from nightlab.search.niches import kind_of_changes
-    from nightlab.types import EMITTERS, Idea, Phase, Plan
+    from nightlab.search.niches import emitter_of, kind_of_changes
+    from nightlab.types import EMITTERS, Again, Exhausted, Idea, Phase, Plan
 
     pending = pending_plan(view)
     if pending is not None:
@@ -224,13 +225,16 @@ def _next_plan(view: View, settings: Settings, now: float) -> PlanRow:
         kind = kind_of_changes(idea.changes)
         why = idea.hypothesis or idea.description
         return preview(view, idea.plan, hypothesis=f"{idea.description}: {why}", kind=kind, at=now)
-    if idea is None:
-        text = "Run the committed source unchanged first: everything else is measured against it."
-        plan = Plan(emitter=EMITTERS[0], phase=Phase.BASELINE)
-    else:
-        text = idea.reason
+    if isinstance(idea, Again):
+        state = view.history.state(idea.experiment)
+        plan = Plan(emitter=emitter_of(state.experiment), brief=idea.because)
+        text, kind = f"Run #{state.number} again: {idea.because}", view.survey.niche(idea.experiment).kind
+        return preview(view, plan, hypothesis=text, kind=kind, at=now)
+    if isinstance(idea, Exhausted):
         plan = Plan(emitter=EMITTERS[0], brief="The built-in search has nothing left to propose.")
-    return preview(view, plan, hypothesis=text, kind="optimizer", at=now)
+        return preview(view, plan, hypothesis=idea.reason, kind="other", at=now)
+    text = "Run the committed source unchanged first: everything else is measured against it."
+    return preview(view, Plan(emitter=EMITTERS[0], phase=Phase.BASELINE), hypothesis=text, kind="other", at=now)
 
 
 def research_parse_run(args: argparse.Namespace) -> int:
