@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nightlab import remains
 from nightlab.config import Settings
+from nightlab.discovering import keep_up
 from nightlab.errors import AlreadyRecordedError, BackendError, LedgerDamagedError
 from nightlab.ledger import Ledger, journal, restore
 from nightlab.ledger.mirrors import Mirrors, writing
@@ -84,6 +85,7 @@ def repair(settings: Settings, now: float) -> Repaired:
             endings = _endings(ledger, settings)
             unseen = take_in_dated(ledger, settings, now)
             bring_up(ledger, settings, now)
+            keep_up(ledger, settings, now)
             return Repaired(
                 aside=aside,
                 events=ledger.seq,

@@ -451,7 +451,7 @@ class Conjecture:
     """A claim about changes of one kind: change, context -> effect. Updated by every verdict, cited by its id."""
 
     id: str  # "c" + six hex digits of change and context
-    change: str  # "MATRIX_LR up", "swiglu", "optimizer changes", "by simplifier", "crash: ... (DEPTH up)", "plateau"
+    change: str  # "MATRIX_LR up", "swiglu", "optimizer changes", "ideas by simplifier", "crash: ... (DEPTH up)"
     context: str  # where it was seen: device kind, and the baseline, whose identity holds budget and profile
     gain: float | None  # effect: mean over its evidence, units of the metric, positive is better; None for crashes
     low: float | None  # 95 % interval

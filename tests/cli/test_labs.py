@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from nightlab.cli.labs import make_lab
+from nightlab.cli.labs import BENCHMARK, make_lab
 from nightlab.config import load_settings
 from nightlab.runner import machine
 
@@ -36,3 +37,14 @@ def test_a_new_lab_begins_with_what_is_known_of_its_kind_of_machine(
     make_lab(tmp_path / "lab")
     judge = load_settings(tmp_path / "lab").judge
     assert (judge.noise, judge.speed_effect, judge.prior) == (noise, speed, "generic")
+
+
+def test_a_new_lab_has_all_that_travels_in_the_wheel(tmp_path: Path) -> None:
+    """Benchmark and doors lie in a new lab as they lie here, and the wheel brings each of them."""
+    make_lab(tmp_path / "lab")
+    root = Path(__file__).parents[2]
+    assert all((tmp_path / "lab" / name).read_bytes() == (root / name).read_bytes() for name in BENCHMARK)
+    assert "research/__main__.py" in BENCHMARK
+    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert build["wheel"]["force-include"] == {name: f"nightlab/benchmark/{name}" for name in BENCHMARK}
+    assert {name.partition("/")[0] for name in BENCHMARK} <= set(build["sdist"]["include"])

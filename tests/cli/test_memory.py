@@ -700,10 +700,11 @@ def through(python: Path | str, door: str, *words: str, cwd: Path) -> subprocess
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
 
 
+DOORS = ["memorylab.py", "scripts/run_experiment.py", "research/__main__.py"]
 OpenDoor = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.parametrize("door", ["memorylab.py", "scripts/run_experiment.py"])
+@pytest.mark.parametrize("door", DOORS)
 def test_doors_are_short(door: str) -> None:
     """A door holds no logic: twenty lines at most."""
     assert len((REPOSITORY / door).read_text().splitlines()) <= 20
@@ -722,7 +723,7 @@ needs_old_python = pytest.mark.skipif(not OLD_PYTHON.exists(), reason=f"no {OLD_
 
 
 @needs_old_python
-@pytest.mark.parametrize("door", ["memorylab.py", "scripts/run_experiment.py"])
+@pytest.mark.parametrize("door", DOORS)
 def test_door_goes_on_in_the_labs_environment(place: Place, door: str) -> None:
     """A Python without nightlab hands over to the lab's own, found upwards from the current directory."""
     (place.root / ".venv").symlink_to(sys.prefix, target_is_directory=True)
@@ -734,7 +735,7 @@ def test_door_goes_on_in_the_labs_environment(place: Place, door: str) -> None:
 
 
 @needs_old_python
-@pytest.mark.parametrize("door", ["memorylab.py", "scripts/run_experiment.py"])
+@pytest.mark.parametrize("door", DOORS)
 def test_door_says_how_to_make_an_environment(place: Place, door: str) -> None:
     """With nightlab nowhere to be found the door says what to do, exit 1."""
     done = through(OLD_PYTHON, door, "--help", cwd=place.root)

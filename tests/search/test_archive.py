@@ -23,7 +23,7 @@ def test_no_archive_before_a_night() -> None:
 def test_the_best_of_a_niche_is_so_by_its_posterior_never_by_a_lucky_value() -> None:
     """Of two ideas of one kind the one with the larger posterior gain is the elite, whatever the other's value."""
     story = Story()
-    story.idea("lucky", LR, gain=0.001, probability=0.4, outcome=Finished(metrics=metrics(0.2)))
+    story.idea("lucky", LR, gain=0.001, probability=0.7, outcome=Finished(metrics=metrics(0.2)))
     story.idea("good", LR, gain=0.005, probability=0.6, outcome=Finished(metrics=metrics(0.9)))
     (elite,) = archive(story.told()).elites
     assert (elite.experiment, elite.gain, elite.count) == (experiment_name("good"), 0.005, 2)

@@ -46,6 +46,8 @@ def test_near_misses_are_put_together_once_six_were_fruitless() -> None:
     story = near(Story(), "b")
     for name in "cdef":
         story.idea(name)
+    close = near(near(Story(), "b"), "c").idea("d").idea("e").idea("f")
+    assert phase(close.told(), close.base) is Phase.EXPLORE
     assert phase(near(story, "g").told(), story.base) is Phase.RECOMBINE
     lonely = near(Story(), "b")
     for name in "cdefg":

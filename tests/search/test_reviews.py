@@ -55,7 +55,22 @@ def test_no_crash_scores_above_a_promotion(settings: Settings) -> None:
     story.keep("win", DEEPER, outcome=Finished(metrics=metrics(0.9, memory_mb=9000.0)), patch=dear)
     win, boom = told(story, "win", settings).terms, told(story, "boom", settings).terms
     assert win.score > boom.score
-    assert (boom.fitness, boom.novelty) == (0.0, 0.0)
+    assert (boom.fitness, boom.novelty, boom.complexity) == (0.0, 0.0, 0.0)
+
+
+def test_a_bold_lab_values_its_promotions_as_any_does(settings: Settings) -> None:
+    """A lab that keeps from a low chance on has promotions that score above crashes all the same."""
+    story = Story().idea("b", LR, decision=Decision.KEEP, probability=0.6, gain=0.001)
+    assert told(story, "b", settings).terms.fitness == pytest.approx(1.6)
+
+
+def test_news_and_a_stall_are_information(settings: Settings) -> None:
+    """A signature that was never seen is worth 0.2, the same again nothing; after four fruitless ones all is."""
+    story = Story().idea("b", LR, outcome=crash("x")).idea("c", LR, outcome=crash("x")).idea("d", LR).idea("e", LR)
+    story.idea("f", LR)
+    found = [told(story, name, settings).terms.information for name in "bcdef"]
+    kind = [0.25 / (tried + 1) ** 0.5 for tried in range(5)]
+    assert [round(a - b, 6) for a, b in zip(found, kind, strict=True)] == [0.2, 0.0, 0.0, 0.0, 0.1]
 
 
 def test_a_lucky_value_makes_no_fitness(settings: Settings) -> None:
@@ -131,6 +146,6 @@ def test_a_review_tells_the_claims_that_it_moved(settings: Settings) -> None:
     """At most three, those with the least evidence first, and only such as the experiment speaks of."""
     story = Story().idea("x", DEEPER, gain=-0.05).idea("b", LR, gain=-0.05).idea("c", LR, gain=-0.05)
     found = told(story, "c", settings).conjectures
-    assert [claim.change for claim in found][-1] == "by local_tuner"
+    assert [claim.change for claim in found][-1] == "ideas by local_tuner"
     assert all(experiment_name("c") in claim.support for claim in found)
     assert len(found) <= 3

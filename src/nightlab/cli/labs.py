@@ -20,7 +20,8 @@ from nightlab.report import text as safe
 if TYPE_CHECKING:
     from nightlab.config import Settings
 
-BENCHMARK = ("prepare.py", "train.py", "program.md", "memorylab.py", "scripts/run_experiment.py")
+BENCHMARK = ("prepare.py", "train.py", "program.md", "memorylab.py", "scripts/run_experiment.py",
+             "research/__init__.py", "research/__main__.py")  # fmt: skip
 TEMPLATES = {"pyproject.toml": "pyproject.toml", "uv.lock": "uv.lock", "nightlab.toml": "nightlab.toml",
              "gitignore": ".gitignore"}  # fmt: skip
 

@@ -42,6 +42,7 @@ _MODULES = {
     **dict.fromkeys(("import", "export"), "exchange"),
     **dict.fromkeys(("query", "verify"), "care"),
     **dict.fromkeys(("next", "replicate", "compare"), "standing"),
+    **dict.fromkeys(("archive", "conjectures", "review", "research"), "discovery"),
     "undo": "chain",
     "exec": "execute",
     "quick": "quick",

@@ -115,12 +115,14 @@ def mirrored(settings: Settings) -> Iterator[None]:
 
     A mirror that cannot be written ends no night: the next command mends it.
     """
+    from nightlab.discovering import catch_up
     from nightlab.takeover import adopt
 
     adopt(settings, time.time())
     yield
     try:
         adopt(settings, time.time())
+        catch_up(settings, time.time())
     except (GitError, LedgerError) as exc:
         print(f"note: {exc.args[0]}; the next command mends it", file=sys.stderr)
 

@@ -271,7 +271,7 @@ def write_reports(
 
     now = time.time()
     with reading(settings, now) as ledger:
-        history, branch = ledger.history(own=True, patches=figures), _branch(settings)
+        history, branch = ledger.history(own=True), _branch(settings)
         if output:
             report = render(history, ledger.records, settings, now, since_hours, branch=branch, form=form)
             return (_write(Path(output).absolute(), report),)

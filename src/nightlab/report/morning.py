@@ -18,6 +18,7 @@ from nightlab.report.chain import chain_lines, noise_in_words
 from nightlab.report.early import in_words
 from nightlab.report.figures import PROGRESS, addresses, draw_figures, fresh_figures
 from nightlab.report.findings import SHOWN, Finding, Findings, find
+from nightlab.report.knowledge import learnt_lines
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import Champion, LabSummary
 from nightlab.report.others import Others
@@ -129,6 +130,7 @@ def render(
         ("Best Lineages", boards.lineages()),
         ("Failure Clusters", boards.clusters()),
         ("Recent Ledger", boards.recent()),
+        ("What The Search Has Learnt", learnt_lines(history)),
     ]
     lines = [*title]
     for heading, body in sections:

@@ -76,7 +76,7 @@ def conjectures(
     """The claims that the history makes of the line that `base` (the champion, unless named) lies on.
 
     Surest first, then what crashes, then a plateau. A change is a knob's way ("MATRIX_LR up"), an edit ("swiglu"), all
-    changes of a kind ("optimizer changes"), or all of a way of proposing ("by simplifier"). Only single changes speak
+    changes of a kind ("optimizer changes"), or all of an emitter ("ideas by simplifier"). Only single changes speak
     of knobs and edits: nobody can say which of several did it.
 
     Args:
@@ -150,7 +150,7 @@ def _changes(state: ExperimentState, survey: Survey) -> Iterator[tuple[str, bool
         yield f"{kind} changes", True
     if survey.niche(experiment.id).code == "shrinking":
         yield "less code", True
-    yield f"by {emitter_of(experiment)}", True
+    yield f"ideas by {emitter_of(experiment)}", True
     if len(experiment.changes) == 1 and experiment.changes[0].kind is not ChangeKind.FREE:
         yield named(experiment.changes[0]), False
 

@@ -104,8 +104,7 @@ def kind_of_change(change: Change, patch: str = "") -> str:
         edit = BY_NAME.get(change.name)
         return KINDS.get(edit.family, UNCLEAR) if edit is not None else UNCLEAR
     places, _, names = change.name.partition(": ")
-    by_name = _vote(names) or _vote(places)
-    return by_name or _kind_of_patch(patch)
+    return _vote(f"{names} {places} {places}") or _kind_of_patch(patch)  # a place says more than one name in it
 
 
 @lru_cache(maxsize=4096)

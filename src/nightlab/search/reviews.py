@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from nightlab.config import Settings
@@ -59,21 +59,28 @@ def review(history: History, settings: Settings, experiment: ExperimentId) -> Re
     Raises:
         NotFoundError: none of its runs has ended with something to review.
     """
-    for found in reviews(history, settings):
+    survey = Survey(history)
+    for found in reviews(history, settings, survey):
         if found.experiment == experiment:
             root = history.state(experiment).root
             on_line = history.champion is not None and history.state(history.champion).root == root
-            claims = conjectures(history, None if on_line else root)
-            return replace(found, conjectures=moved(claims, experiment))
+            claims = conjectures(history, None if on_line else root, survey)
+            return replace(found, conjectures=moved(claims).get(experiment, ()))
     raise NotFoundError(
         f"{experiment} has no run that has ended and says something of it",
         hint="`nightlab runs` lists what ran",
     )
 
 
-def reviews(history: History, settings: Settings) -> Iterator[Review]:
-    """Every experiment's review, in the order in which their first runs ended; conjectures are left out."""
-    told = _Told(settings.metric.direction.sign, Survey(history))
+def reviews(history: History, settings: Settings, survey: Survey | None = None) -> Iterator[Review]:
+    """Every experiment's review, in the order in which their first runs ended; conjectures are left out.
+
+    Args:
+        history: folded up to now.
+        settings: the lab, for the metric's direction.
+        survey: niches that were reckoned already, of the same history.
+    """
+    told = _Told(settings.metric.direction.sign, survey or Survey(history))
     ended = [run for run in history.runs.values() if run.ended_seq is not None and _is_reviewed(run)]
     for run in sorted(ended, key=lambda run: run.ended_seq or 0):
         state = history.state(run.run.experiment)
@@ -83,10 +90,24 @@ def reviews(history: History, settings: Settings) -> Iterator[Review]:
         told.value(state, run)
 
 
-def moved(claims: tuple[Conjecture, ...], experiment: ExperimentId) -> tuple[Conjecture, ...]:
-    """The claims that an experiment speaks of, those of the fewest experiments first: it moved them the most."""
-    told = [claim for claim in claims if experiment in claim.support or experiment in claim.against]
-    return tuple(sorted(told, key=lambda claim: (claim.weight, claim.id))[:MOVED])
+def newest(history: History) -> ExperimentId | None:
+    """The experiment that was reviewed last; None before there is one."""
+    first: dict[ExperimentId, int] = {}
+    for run in history.runs.values():
+        if run.ended_seq is not None and _is_reviewed(run):
+            first[run.run.experiment] = min(run.ended_seq, first.get(run.run.experiment, run.ended_seq))
+    return max(first, key=first.__getitem__, default=None)
+
+
+def moved(claims: Iterable[Conjecture]) -> dict[ExperimentId, tuple[Conjecture, ...]]:
+    """Experiment -> the claims that it speaks of, those of the fewest experiments first: it moved them the most."""
+    found: dict[ExperimentId, list[Conjecture]] = {}
+    for claim in sorted(claims, key=lambda claim: (claim.weight, claim.id)):
+        for experiment in (*claim.support, *claim.against):
+            told = found.setdefault(experiment, [])
+            if len(told) < MOVED:
+                told.append(claim)
+    return {experiment: tuple(told) for experiment, told in found.items()}
 
 
 def predicted(experiment: Experiment) -> str:

@@ -1,0 +1,36 @@
+"""What the search would propose now, without proposing it: what `next` and an agent's session show."""
+
+from __future__ import annotations
+
+from random import Random
+
+from nightlab import decide
+from nightlab.config import Settings
+from nightlab.git import Git
+from nightlab.history import History
+from nightlab.runner import machine
+from nightlab.runner.workspace import pinned
+from nightlab.search.propose import Proposer
+from nightlab.sources import Sources
+from nightlab.types import Again, Exhausted, Idea
+
+
+def planned(history: History, settings: Settings, git: Git) -> Idea | Again | Exhausted | None:
+    """What the loop would be answered next on this history; None before a night has made a base.
+
+    Args:
+        history: folded up to now, patches included.
+        settings: the lab, as its files say; what makes runs comparable is added here.
+        git: of the lab.
+
+    Raises:
+        GitError: the base's commit cannot be read.
+    """
+    night, base = history.night, history.champion
+    if night is None or base is None:
+        return None
+    settings = pinned(settings, git)
+    on_gpu = machine.places(settings)[0].startswith("cuda")
+    proposer = Proposer(settings_digest=settings.digest, on_gpu=on_gpu)
+    rng = Random(f"{night.began.seed}:{decide.asked(history)}")  # as the loop's: the same idea follows
+    return proposer.propose(history, base, Sources(settings, git).at(history.state(base).experiment.commit), rng)
