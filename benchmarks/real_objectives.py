@@ -2,8 +2,8 @@
 
 Each run has a fresh seed (of the search's seed and the run's number), so its noise is real; besides, one run in
 twenty crashes, by the same seed, and so does one whose loss is no number. The first two never crash by chance: a lab
-whose unchanged source does not run has no night, and no search is measured by that. The truth is the mean over fresh seeds that
-no search has seen.
+whose unchanged source does not run has no night, and no search is measured by that. The truth is the mean over fresh
+seeds that no search has seen.
 """
 
 from __future__ import annotations
