@@ -2,8 +2,8 @@
 
 HPOLib (4, regression losses), HPOBench (8, accuracies of a perceptron) and NAS-Bench-201 (3, architectures). A run
 returns one of the real seeds, drawn by the search's seed and the run's number; the truth is the mean over them.
-Accuracies count as 1 minus their share. Every search starts in the middle of each range, for names in
-the middle of the list: of NAS-Bench-201 a network of 1x1 convolutions, where the first names connect nothing at all.
+Accuracies count as 1 minus their share. Every search starts in the middle of each range, for names in the middle of
+the list: of NAS-Bench-201 a network of 1x1 convolutions, where the first names connect nothing at all.
 """
 
 from __future__ import annotations
