@@ -20,6 +20,7 @@ from nightlab.ablation import ABLATION
 from nightlab.config import EarlySettings, MetricSettings, Settings
 from nightlab.errors import UsageError
 from nightlab.search.changes import changes_between
+from nightlab.search.forecasts import Screen, mean_loss
 from nightlab.search.knobs import Knob, find_knobs, set_knobs
 from nightlab.search.propose import PARTS, Proposer, nothing_known
 from nightlab.search.source import experiment_id, patch, source_hash
@@ -28,6 +29,7 @@ from nightlab.types import (
     Again,
     Bounds,
     Crashed,
+    Direction,
     Exhausted,
     Experiment,
     ExperimentId,
@@ -47,16 +49,22 @@ ASKED = 60  # proposals for one idea, before the search counts as exhausted here
 DIGEST = "benchmark"
 
 
-def search_product(sitting: Sitting, without: frozenset[str] = frozenset()) -> None:
+def search_believed(sitting: Sitting) -> None:
+    """The same night, whose incumbent is what the search itself holds for the best, proven or not."""
+    search_product(sitting, believed=True)
+
+
+def search_product(sitting: Sitting, without: frozenset[str] = frozenset(), *, believed: bool = False) -> None:
     """A night of as many runs as the sitting has, all settings at their defaults; no curves, so no early stops.
 
     Args:
         sitting: what is spent; replicates and removals are runs like any other.
         without: parts of the proposer that are left out, of `PARTS`.
+        believed: whether the incumbent is the lowest posterior mean of the search's model, instead of the champion.
     """
     settings = Settings(root=Path(), metric=MetricSettings(low=None, high=None), early=EarlySettings(enabled=False))
     known = sitting.objective.effects_of if isinstance(sitting.objective, Surrogate) else nothing_known
-    site = Site(sitting, proposer(without, known))
+    site = Site(sitting, proposer(without, known), believed)
     night = Night(site, settings)
     site.night = night
     site.hold(site.files[BASELINE])  # the simulator's baseline has no source of its own
@@ -113,6 +121,7 @@ class Site:
 
     sitting: Sitting
     proposer: Proposer
+    believed: bool = False
     night: Night | None = None
     refused: int = 0
     marked: int = 0  # runs whose incumbent is known
@@ -191,7 +200,18 @@ class Site:
         champion, runs = self.night.history.champion, len(self.sitting.tried)
         if runs > self.marked and champion is not None:
             self.marked = runs
-            self.sitting.incumbents[-1] = read_back(self.sitting.objective.space, self.files[champion])
+            best = self._believed(champion) if self.believed else champion
+            self.sitting.incumbents[-1] = read_back(self.sitting.objective.space, self.files[best])
+
+    def _believed(self, champion: ExperimentId) -> ExperimentId:
+        """The experiment with the lowest loss by the search's own model, among those that ran."""
+        assert self.night is not None
+        history, proposer = self.night.history, self.proposer
+        tried = [s.experiment.id for s in history.line if mean_loss(s, Direction.MINIMIZE) is not None]
+        knobs = find_knobs(self.files[champion], on_gpu=False)
+        screen = Screen(history, champion, knobs, Direction.MINIMIZE, proposer.places, proposer.effects_of)
+        outlook = screen.outlook([proposer.places.of(history, name) for name in tried])
+        return min(zip(outlook.loss, tried, strict=True), default=(0.0, champion))[1]
 
     def _experiment(self, idea: Idea, base: ExperimentId, files: Files) -> Experiment | None:
         """The idea as the lab would record it; None if the lab has this configuration."""

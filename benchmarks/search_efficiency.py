@@ -36,7 +36,7 @@ import msgspec
 from benchmarks.hpo_tables import HpoTable, load_table, table_names
 from benchmarks.knob_effects import fit as fit_surface
 from benchmarks.older_search import search_ucb
-from benchmarks.product_search import parts_of, search_product
+from benchmarks.product_search import parts_of, search_believed, search_product
 from benchmarks.real_objectives import OBJECTIVES, load_objective
 from benchmarks.searchers import search_cma, search_greedy, search_random, search_tpe
 from benchmarks.spaces import Config, Objective, Sitting
@@ -94,6 +94,8 @@ def method(name: str) -> Method:
         return BASELINES[name]
     if name == "ours":
         return search_product
+    if name == "ours-believed":
+        return search_believed
     if not name.startswith("ours-no-"):
         raise UsageError(
             f"there is no method {name}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
 
@@ -27,6 +27,10 @@ ARCHITECTURE = frozenset(
 )
 SIMPLER = "simplify"  # the tag of edits that delete or compress
 
+STONE_SHARE = 0.3
+"""Share of the proposals that start from another elite than the champion (statistics.md 5: 70 % from the champion)."""
+
+COMPOSED = frozenset({"merge", "stone", "part", "numeric"})  # mechanisms that say themselves where they start
 NEAREST = 6  # of the best near misses are paired with each other
 COUNTS = (2, 2, 3)  # changes of a jump
 
@@ -137,7 +141,21 @@ def draw(emitter: Emitter, kit: Kit, rng: random.Random, wider: float) -> Propos
     """
     names = list(emitter.mechanisms)
     mechanism = rng.choices(names, [emitter.mechanisms[name] for name in names])[0]
-    return _MECHANISMS[mechanism](emitter, kit, rng, emitter.width * wider)
+    proposal = _MECHANISMS[mechanism](emitter, kit, rng, emitter.width * wider)
+    if proposal is None or mechanism in COMPOSED or not kit.stones or rng.random() >= STONE_SHARE:
+        return proposal
+    return _from_stone(proposal, rng.choice(kit.stones))
+
+
+def _from_stone(proposal: Proposal, stone: Stone) -> Proposal:
+    """The same, but from another elite of the archive instead of the champion."""
+    kept = [piece for piece in stone.pieces if not clash([piece], proposal.pieces)]
+    return replace(
+        proposal,
+        pieces=(*kept, *proposal.pieces),
+        brief=f"{proposal.brief}, from {stone.experiment}, an elite of its niche",
+        parents=(stone.experiment,),
+    )
 
 
 # --- mechanisms -------------------------------------------------------------------------------------------------
@@ -145,7 +163,7 @@ def draw(emitter: Emitter, kit: Kit, rng: random.Random, wider: float) -> Propos
 
 def _step(emitter: Emitter, kit: Kit, rng: random.Random, width: float) -> Proposal | None:
     pieces = _moves(_knobs(emitter, kit), 1, rng, width)
-    return _proposal(emitter, pieces, "one constant, a step from the champion")
+    return _proposal(emitter, pieces, "one constant, one step")
 
 
 def _jump(emitter: Emitter, kit: Kit, rng: random.Random, width: float) -> Proposal | None:

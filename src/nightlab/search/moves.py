@@ -21,6 +21,7 @@ STEPS = (2.0, 1.5, 4.0, 1.25)
 WIDEST = 8.0
 """No single random move is larger than this ratio."""
 
+FARTHEST = 32.0  # the same for rates and other real numbers, whose baseline may lie an order of magnitude off
 DRAWS = 4  # of a move's size before a knob is left alone: integers often round to where they are
 OFF_SHARE = 0.15  # of the moves of a knob that may be zero go there
 
@@ -123,7 +124,10 @@ def _drawn_target(knob: Knob, rng: random.Random, width: float) -> Value:
         return math.exp(rng.uniform(math.log(low / 2), math.log(high * 2)))
     if not _is_count(knob) and knob.kind.off and rng.random() < OFF_SHARE:
         return 0.0
-    step = min(max(rng.gauss(0.0, width), -math.log2(WIDEST)), math.log2(WIDEST))
+    # Student's t with two degrees of freedom: most steps are ordinary, some reach for another order of magnitude
+    step = width * rng.gauss(0.0, 1.0) / math.sqrt(rng.expovariate(1.0) + 1e-9)
+    widest = math.log2(WIDEST if _is_count(knob) else FARTHEST)
+    step = min(max(step, -widest), widest)
     if _is_count(knob) and (is_power_of_two(knob) or abs(value) < 32):
         whole = math.ceil(abs(step))  # at least the next one
         if is_power_of_two(knob):
