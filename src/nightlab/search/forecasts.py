@@ -3,8 +3,9 @@
 The surface is a sum of straight lines, of products of two changes, and of a smooth rest (Matern 5/2), over the
 coordinates of `space`. Its mean before any run is what public histories say: how likely each kind of change pays
 (`priors.TABLE`), or, where the lab's baseline is the published recipe, the response surface measured on it
-(`effects`). A run far worse than the base tells little of the base's neighbourhood, so its deviation grows with its
-distance in the metric. Crashes are another matter: their odds are a kernel estimate over the same coordinates.
+(`effects`). A run far worse than the base tells little of the base's neighbourhood: differences are bent by an inverse
+hyperbolic sine, so that beyond the usual size they grow like logarithms, and the deviation of a run grows with them.
+Crashes are another matter: their odds are a kernel estimate over the same coordinates.
 
 Only the scale is fitted: amplitudes are in units of the median difference between the lab's experiments and its base.
 Amplitudes fitted by marginal likelihood made no difference in surrogate nights (LOG.md), and can run off in small
@@ -40,7 +41,7 @@ units of the median difference squared: a change of one unit then moves the metr
 LENGTH = 2.0  # of the smooth rest, in the units of the coordinates: two doublings
 LEVEL = 9.0  # variance of the whole surface's level: as good as unknown
 MOVED = 0.4  # standard deviation of what one unit of change does, by the variances above
-BLUR = 0.3  # deviation of a run, as a share of its distance to the base in the metric
+BLUR = 0.1  # deviation of a run, as a share of its (bent) distance to the base in the metric
 TINY = 1e-12  # smallest scale: where all values are equal
 SURE = 1e-6  # smallest variance of a run, in squared units of the scale: keeps the matrix regular
 
@@ -124,13 +125,16 @@ class Screen:
         self.scale = 1.0
         if own and len(losses) >= MIN_ROWS:
             noise = _noise([state for state, _ in values], direction)
-            apart = np.abs(losses - own[0])
-            self.scale = max(float(np.median(apart[apart > 0])) if apart.any() else 0.0, noise, TINY)
+            far = np.abs(losses - own[0])
+            self.scale = max(float(np.median(far[far > 0])) if far.any() else 0.0, noise, TINY)
             counts = np.array([len(state.finished()) for state, _ in values])[chosen]
-            blurred = np.hypot(noise / np.sqrt(counts), BLUR * np.maximum(losses - own[0], 0.0)) / self.scale
+            apart = losses - own[0]
+            bent = np.arcsinh(apart / self.scale)
+            noisy = noise / np.sqrt(counts) / np.hypot(apart, self.scale)
+            blurred = np.hypot(noisy, BLUR * np.abs(bent))
             expected = np.array([self._before(points[place]) for place in chosen])
             self._process = _process(blurred**2 + SURE)
-            self._process.fit(self._tried, (losses - own[0] - expected) / self.scale)
+            self._process.fit(self._tried, bent - expected / self.scale)
 
     def outlook(self, points: Sequence[Point]) -> Outlook:
         """What is expected of sources at those points, against the base."""
