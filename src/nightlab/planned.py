@@ -6,13 +6,39 @@ from random import Random
 
 from nightlab import decide
 from nightlab.config import Settings
+from nightlab.errors import GitError
 from nightlab.git import Git
 from nightlab.history import History
 from nightlab.runner import machine
 from nightlab.runner.workspace import pinned
 from nightlab.search.propose import Proposer
 from nightlab.sources import Sources
-from nightlab.types import Again, Exhausted, Idea
+from nightlab.types import Again, Exhausted, Files, Idea
+
+
+def built_in(settings: Settings, git: Git, *, on_gpu: bool) -> Proposer:
+    """The built-in search as this lab's loop uses it.
+
+    Args:
+        settings: the lab, with what makes runs comparable.
+        git: of the lab, for the sources of its experiments.
+        on_gpu: whether runs see a GPU.
+    """
+    sources = Sources(settings, git)
+
+    def files_at(commit: str) -> Files | None:
+        try:
+            return sources.at(commit)
+        except GitError:  # a commit that is gone is merged with nothing
+            return None
+
+    return Proposer(
+        settings_digest=settings.digest,
+        files_at=files_at,
+        on_gpu=on_gpu,
+        direction=settings.metric.direction,
+        worth=settings.search.worth,
+    )
 
 
 def planned(history: History, settings: Settings, git: Git) -> Idea | Again | Exhausted | None:
@@ -31,6 +57,6 @@ def planned(history: History, settings: Settings, git: Git) -> Idea | Again | Ex
         return None
     settings = pinned(settings, git)
     on_gpu = machine.places(settings)[0].startswith("cuda")
-    proposer = Proposer(settings_digest=settings.digest, on_gpu=on_gpu)
+    proposer = built_in(settings, git, on_gpu=on_gpu)
     rng = Random(f"{night.began.seed}:{decide.asked(history)}")  # as the loop's: the same idea follows
     return proposer.propose(history, base, Sources(settings, git).at(history.state(base).experiment.commit), rng)

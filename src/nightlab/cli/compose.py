@@ -35,9 +35,9 @@ def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[L
     from nightlab.git import Git
     from nightlab.loop import Lab
     from nightlab.memory import open_ledger
+    from nightlab.planned import built_in
     from nightlab.runner.local import LocalBackend
     from nightlab.runner.workspace import pinned, sweep
-    from nightlab.search.propose import Proposer as BuiltinProposer
 
     git = Git(settings.root)
     git.ignore(IGNORED)
@@ -45,12 +45,6 @@ def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[L
     backend = LocalBackend(settings, git)
     on_gpu = backend.places[0].startswith("cuda")
     with open_ledger(settings) as ledger:
-        proposer = BuiltinProposer(
-            settings_digest=settings.digest,
-            on_gpu=on_gpu,
-            direction=settings.metric.direction,
-            worth=settings.search.worth,
-        )
-        lab = Lab(settings, ledger, git, backend, proposer, listener=listener)
+        lab = Lab(settings, ledger, git, backend, built_in(settings, git, on_gpu=on_gpu), listener=listener)
         sweep(settings, alive=lab.history.running)
         yield lab

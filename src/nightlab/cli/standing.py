@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, open_lab, settings_of
@@ -23,7 +24,7 @@ _SHORTEST = 3  # characters from which the beginning of a run's name counts
 _Raw = argparse.RawDescriptionHelpFormatter
 _NEXT = """\
 What the lab would do now and why: first the replicates that something unproven needs, then how the night goes on,
-each with the command that does it. Starts nothing.
+each with the command that does it, and what the search would try if it were asked now. Starts nothing.
 
 examples:
   nightlab next
@@ -88,14 +89,20 @@ def _seeds(text: str) -> int:
 def cmd_next(args: argparse.Namespace) -> int:
     """Show what comes, as `decide` says it; reads only."""
     from nightlab.cli.views import is_worked, print_json, show
+    from nightlab.git import Git
     from nightlab.mirroring import reading
-    from nightlab.report.outlook import look_ahead
+    from nightlab.planned import planned
+    from nightlab.report.outlook import look_ahead, next_idea
 
     settings, now = settings_of(args.lab), time.time()
     with reading(settings, now) as ledger:
         told = ledger.records.told(settings.metric.direction.sign)
-        history = ledger.history(own=True, patches=False)
+        history = ledger.history(own=True)
     outlook = look_ahead(history, settings, now, told, is_worked=is_worked(settings) is True)
+    if any(todo.what in ("propose", "night") for todo in outlook.todo):
+        answer = planned(history, settings, Git(settings.root))
+        if answer is not None:
+            outlook = replace(outlook, idea=next_idea(history, answer))
     if args.json:
         print_json(outlook)
         return 0

@@ -9,6 +9,7 @@ from nightlab.history import History
 from nightlab.report.text import code, markdown
 from nightlab.report.words import count
 from nightlab.search.archive import Archive, archive, chain_of
+from nightlab.search.calibration import Calibration, calibration
 from nightlab.search.claims_in_words import in_words
 from nightlab.search.conjectures import conjectures
 from nightlab.search.niches import Survey, emitter_of
@@ -190,6 +191,27 @@ def learnt_lines(history: History) -> list[str]:
             what = f"{code(pattern.change, 80)} ends in {code(pattern.signature, 120)}"
             lines.append(f"- {count(pattern.count, 'experiment')}: {what} (last: #{pattern.example.number})")
         lines += _more(len(active), "pattern")
+    held = calibration(history.line)
+    if held:
+        lines += [*_gap(lines), *_forecasts(held)]
+    return lines
+
+
+def _forecasts(held: tuple[Calibration, ...]) -> list[str]:
+    """What was foretold before the runs, and how it came."""
+    lines = [
+        "Forecasts stored before the runs (the Brier score is lower where they knew more; beside it that of always "
+        "saying the mean):",
+        "",
+        "| emitter | ideas | foretold better | came better | Brier | gains within what was foretold |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in held:
+        inside = "-" if row.inside is None else f"{row.inside:.0%}"
+        lines.append(
+            f"| {row.emitter or 'all'} | {row.scored} | {row.foretold:.0%} | {row.better:.0%} "
+            f"| {row.brier:.3f} ({row.even:.3f}) | {inside} |"
+        )
     return lines
 
 

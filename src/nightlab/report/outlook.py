@@ -17,7 +17,7 @@ from nightlab.memory import FEWEST
 from nightlab.report import words
 from nightlab.report.levels import Levels
 from nightlab.report.nouns import Champion, Provisional
-from nightlab.types import Decision, ExperimentId
+from nightlab.types import Again, Decision, Exhausted, ExperimentId, Forecast, Idea
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,28 @@ class Todo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NextIdea:
+    """What the search would answer if it were asked now."""
+
+    description: str
+    emitter: str = ""
+    phase: str = ""
+    niche: str = ""
+    hypothesis: str = ""
+    brief: str = ""  # how it came to it
+    again: str = ""  # the settled experiment that would run again instead of a new idea
+    forecast: Forecast | None = None
+    conjectures: tuple[str, ...] = ()  # that speak of it, by id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """The keys of `nightlab next --json`."""
 
     lab: str
     champion: str  # the proven one's name (#3); "" while there is none
     todo: tuple[Todo, ...]  # the most urgent first
+    idea: NextIdea | None = None  # None while nothing asks the search
 
 
 def look_ahead(history: History, settings: Settings, now: float, told: Told, *, is_worked: bool) -> Outlook:
@@ -65,6 +81,28 @@ def look_ahead(history: History, settings: Settings, now: float, told: Told, *, 
         todo += _night(history, settings, now)
     name = f"#{history.state(champion).number}" if champion is not None else ""
     return Outlook(lab=str(settings.root), champion=name, todo=tuple(todo))
+
+
+def next_idea(history: History, answer: Idea | Again | Exhausted) -> NextIdea:
+    """The search's answer, as it is shown."""
+    if isinstance(answer, Exhausted):
+        return NextIdea(description="nothing", brief=answer.reason)
+    if isinstance(answer, Again):
+        state = history.state(answer.experiment)
+        return NextIdea(
+            description=f"#{state.number} {state.experiment.description}", again=answer.experiment, brief=answer.because
+        )
+    plan = answer.plan
+    return NextIdea(
+        description=answer.description,
+        emitter=plan.emitter,
+        phase=plan.phase,
+        niche=plan.niche,
+        hypothesis=answer.hypothesis,
+        brief=plan.brief,
+        forecast=plan.forecast,
+        conjectures=plan.cites,
+    )
 
 
 def _by_word(history: History, settings: Settings, told: Told) -> Iterator[Todo]:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightlab.report import words
-from nightlab.report.outlook import Outlook, Todo
+from nightlab.report.outlook import NextIdea, Outlook, Todo
 from nightlab.report.pairwise import Pairwise, Side
 from nightlab.report.text import plain
 
@@ -17,7 +17,27 @@ def outlook_screen(outlook: Outlook) -> RenderableType:
     parts: list[RenderableType] = []
     for place, todo in enumerate(outlook.todo, start=1):
         parts += [_head(place, todo), Text(f"   {todo.why}"), Text(f"   {todo.command}", "bold cyan")]
-    return Group(*parts)
+    return Group(*parts, *(_idea(outlook.idea) if outlook.idea is not None else ()))
+
+
+def _idea(idea: NextIdea) -> list[Text]:
+    """What the search would try, who says so and what is foretold of it."""
+    asks = "would run again" if idea.again else "would try"
+    lines = [Text(), Text.assemble(f"the search {asks}: ", (plain(idea.description, 160), "bold"))]
+    if idea.emitter:
+        lines.append(Text(f"   {idea.emitter}, phase {idea.phase}, niche {idea.niche}", "dim"))
+    lines += [Text(f"   {plain(text, 300)}") for text in (idea.brief, idea.hypothesis) if text]
+    if idea.forecast is not None:
+        told = idea.forecast
+        lines.append(
+            Text(
+                f"   foretold: gain {told.gain:+.2g} ± {told.deviation:.2g}, {told.chance:.0%} likely better, "
+                f"{told.crash:.0%} likely to crash"
+            )
+        )
+    if idea.conjectures:
+        lines.append(Text(f"   speaks to {', '.join(idea.conjectures)} (`nightlab conjectures`)"))
+    return lines
 
 
 def _head(place: int, todo: Todo) -> Text:

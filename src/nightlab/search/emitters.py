@@ -17,7 +17,7 @@ from typing import Final
 from nightlab.search.edits import Edit
 from nightlab.search.evidence import Evidence, Near
 from nightlab.search.knobs import Knob
-from nightlab.search.moves import drawn_move, switched_off
+from nightlab.search.moves import Move, drawn_move, switched_off
 from nightlab.search.pieces import Piece, clash
 from nightlab.types import ExperimentId
 
@@ -290,6 +290,6 @@ def blocked(pieces: Sequence[Piece], evidence: Evidence) -> bool:
         if isinstance(what, Edit):
             if what.name in evidence.made or what.name in evidence.crashed_edits:
                 return True
-        elif evidence.crashes(what.knob.name, what.way, what.value):
+        elif isinstance(what, Move) and evidence.crashes(what.knob.name, what.way, what.value):
             return True
     return any(piece.key in evidence.pending for piece in pieces)

@@ -166,7 +166,7 @@ def _weigh(evidence: Evidence, state: ExperimentState, verdict: Verdict, ages: d
             _bound(evidence, key, size, value, crashed=crashed, lost_here=age == 0 and probability < 0.5)
     racing = verdict.decision is Decision.RETEST and age == 0  # its race may go on
     near = not crashed and not racing and probability >= 0.5 and experiment.id not in ages
-    if near and known and len(known) == len(experiment.changes):
+    if near and experiment.changes:
         spread = None if verdict.low is None or verdict.high is None else (verdict.high - verdict.low) / 3.92
         gain = verdict.gain if spread else None
         again = experiment.plan.emitter == RECOMBINED[0] and len(experiment.changes) > 1

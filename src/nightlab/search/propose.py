@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nightlab.history import ExperimentState, History
-from nightlab.search.archive import archive, chain_of, is_idea
+from nightlab.search.archive import archive, chain_of, is_idea, named
 from nightlab.search.catalogue import BY_NAME, CATALOGUE
+from nightlab.search.conjectures import conjectures
 from nightlab.search.credit import drawn, earned, tired
 from nightlab.search.edits import Edit
 from nightlab.search.effects import Effects, laid_over
@@ -25,11 +26,11 @@ from nightlab.search.evidence import Near, gather, label, reopened
 from nightlab.search.forecasts import Outlook, Screen, mean_loss
 from nightlab.search.knobs import Knob, Value, find_knobs, literal
 from nightlab.search.lanes import Trial, asked
-from nightlab.search.moves import move_to
+from nightlab.search.moves import Move, move_to
 from nightlab.search.niches import kind_of_changes
 from nightlab.search.phases import phase
 from nightlab.search.phrases import hope
-from nightlab.search.pieces import Piece, put_in
+from nightlab.search.pieces import Graft, Piece, put_in
 from nightlab.search.recipe import RECIPE
 from nightlab.search.source import source_hash
 from nightlab.search.space import Places, Point, origin
@@ -62,6 +63,7 @@ LIKELIER = 0.5  # chance of being better from which on a settled idea is run aga
 MOST_RUNS = 8  # of one idea, beyond which the search asks for no more
 AGAIN_SHARE = 0.25  # runs that the search may spend on settled ideas, as a share of its ideas
 QUESTIONS = 2  # to Optuna, for one idea: a tenth of a second each
+CITED = 3  # conjectures that a plan names
 REMEMBERED = 500  # changed sources that are kept between calls
 
 PARTS = ("prescreen", "bandit", "archive", "stacking", "numeric", "public")
@@ -75,6 +77,11 @@ def published(baseline: Mapping[str, str]) -> Effects | None:
 
 def nothing_known(baseline: Mapping[str, str]) -> Effects | None:
     """No response surface, whatever the baseline."""
+    return None
+
+
+def nowhere(commit: str) -> Files | None:
+    """No source but the base's own."""
     return None
 
 
@@ -95,6 +102,7 @@ class Proposer:
         direction: which way the metric is better.
         catalogue: the structural edits to draw from.
         effects_of: the response surface for a baseline's constants, where one is known.
+        files_at: the editable files of a commit, None where it is gone: for merging what was written by hand.
         worth: smallest gain that may be expected of one more run, units of the metric; 0: none is too small.
         without: parts of the search to leave out, of `PARTS`.
     """
@@ -107,6 +115,7 @@ class Proposer:
         direction: Direction = Direction.MINIMIZE,
         catalogue: Sequence[Edit] = CATALOGUE,
         effects_of: Callable[[Mapping[str, str]], Effects | None] = published,
+        files_at: Callable[[str], Files | None] = nowhere,
         worth: float = 0.0,
         without: Collection[str] = (),
     ) -> None:
@@ -115,6 +124,7 @@ class Proposer:
         self.direction = direction
         self.catalogue = tuple(catalogue)
         self.effects_of = effects_of if "public" not in without else nothing_known
+        self.files_at = files_at
         self.worth = worth
         self.without = frozenset(without)
         self.knobs: tuple[Knob, ...] = ()  # of the files at hand
@@ -209,7 +219,11 @@ class _Search:
 
     def _near(self) -> list[tuple[Near, tuple[Piece, ...]]]:
         """Near misses that can be made here, likeliest first."""
-        usable = [(near, pieces) for near in self._evidence.near if (pieces := self._pieces(near.changes))]
+        usable = [
+            (near, pieces)
+            for near in self._evidence.near
+            if (pieces := self._pieces(near.changes) or self._grafted(near.experiment))
+        ]
         return sorted(usable, key=lambda pair: (-pair[0].probability, pair[0].experiment))
 
     def _stones(self) -> list[Stone]:
@@ -231,10 +245,28 @@ class _Search:
     def _reached(self, names: Iterable[ExperimentId]) -> list[Stone]:
         stones = []
         for name in names:
-            pieces = self._towards(self._places.of(self._history, name))
+            pieces = self._towards(self._places.of(self._history, name)) or self._grafted(name)
             if pieces:
                 stones.append(Stone(experiment=name, pieces=pieces))
         return stones
+
+    def _grafted(self, name: ExperimentId) -> tuple[Piece, ...]:
+        """What somebody wrote by hand, to be merged into the base; empty where its sources are not to be had."""
+        experiment = self._history.state(name).experiment
+        if [change.kind for change in experiment.changes] != [ChangeKind.FREE] or experiment.parent_commit is None:
+            return ()
+        before, after = (self._proposer.files_at(commit) for commit in (experiment.parent_commit, experiment.commit))
+        if before is None or after is None:
+            return ()
+        graft = Graft(
+            experiment=name,
+            change=experiment.changes[0],
+            family=experiment.family or "mixed",
+            title=experiment.description,
+            before=before,
+            after=after,
+        )
+        return (Piece(graft),)
 
     def _towards(self, there: Point) -> tuple[Piece, ...]:
         """What has to be changed in the base to get to a point; empty if that cannot be made here."""
@@ -362,6 +394,19 @@ class _Search:
         worth = [gain * (1.0 - float(outlook.crash[place])) if gain > 0 else gain for place, gain in enumerate(gains)]
         return sorted(places, key=lambda place: -worth[place])
 
+    def _cited(self, emitter: str, changes: Sequence[Change], kind: str) -> tuple[str, ...]:
+        """The conjectures that speak of these changes, surest first: of them alone, then of their kind or emitter."""
+        claims = [claim for claim in conjectures(self._history, self._base) if not claim.has_expired]
+        names = {named(change) for change in changes}
+        own = [claim.id for claim in claims if claim.change in names]
+        lanes = [claim.id for claim in claims if claim.change in (f"{kind} changes", f"ideas by {emitter}")]
+        return tuple(dict.fromkeys([*own, *lanes]))[:CITED]
+
+    def _hope(self, piece: Piece) -> str:
+        if isinstance(piece.what, Graft):
+            return self._history.state(piece.what.experiment).experiment.hypothesis
+        return piece.what.hypothesis if isinstance(piece.what, Edit) else hope(piece.what)
+
     # --- an idea ------------------------------------------------------------------------------------------------
 
     def _idea(self, proposal: Proposal, forecast: Forecast | None) -> Idea | None:
@@ -373,8 +418,8 @@ class _Search:
         changes = tuple(piece.change for piece in pieces)
         families = list(dict.fromkeys(piece.family for piece in pieces))
         edits = [piece.what for piece in pieces if isinstance(piece.what, Edit)]
-        kinds = [piece.what.knob.kind.name for piece in pieces if not isinstance(piece.what, Edit)]
-        hopes = [p.what.hypothesis if isinstance(p.what, Edit) else hope(p.what) for p in pieces]
+        kinds = [piece.what.knob.kind.name for piece in pieces if isinstance(piece.what, Move)]
+        hopes = [self._hope(piece) for piece in pieces]
         kind = kind_of_changes(changes)
         return Idea(
             description=" + ".join(piece.title for piece in pieces),
@@ -386,6 +431,7 @@ class _Search:
                 phase=self._phase.value,
                 forecast=forecast,
                 parents=proposal.parents,
+                cites=self._cited(proposal.emitter, changes, kind),
             ),
             hypothesis=" ".join(dict.fromkeys(hopes)),
             family=families[0] if len(families) == 1 else "mixed",
