@@ -58,6 +58,7 @@ def hope(move: Move) -> str:
     """Why the move may pay: one sentence."""
     if move.way is Way.SWITCH:
         return f"Nothing says that {move.text} is worse for {move.knob.name} than {move.knob.text}."
-    more, less = RATES if move.knob.kind.name.endswith("lr") else HOPES.get(move.knob.kind.name, ("", ""))
+    kind = move.knob.kind.name
+    more, less = HOPES.get(kind) or (RATES if kind.endswith("lr") else ("", ""))
     fallback = f"{move.knob.name} may lie too {'low' if move.way is Way.UP else 'high'} for this budget."
     return (more if move.way is Way.UP else less) or fallback
