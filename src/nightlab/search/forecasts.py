@@ -41,6 +41,11 @@ units of the median difference squared: a change of one unit then moves the metr
 LENGTH = 2.0  # of the smooth rest, in the units of the coordinates: two doublings
 LEVEL = 9.0  # variance of the whole surface's level: as good as unknown
 MOVED = 0.4  # standard deviation of what one unit of change does, by the variances above
+CURVED = 0.1
+"""Loss that is expected of the square of a change, in units of the scale: one prior deviation of a square's weight.
+A baseline is somebody's choice, so that its neighbourhood is more likely a valley than a ridge; without it the widest
+steps would have the best chances of all before anything was measured."""
+
 BLUR = 0.1  # deviation of a run, as a share of its (bent) distance to the base in the metric
 TINY = 1e-12  # smallest scale: where all values are equal
 SURE = 1e-6  # smallest variance of a run, in squared units of the scale: keeps the matrix regular
@@ -172,7 +177,7 @@ class Screen:
                 _, moved = distance(name, start, text)
                 old, new = literal(start), literal(text)
                 way = "switch" if old is None or new is None else way_of(old, new).value
-                doubt += pessimism(kind_of(name).name, way) * abs(moved)
+                doubt += pessimism(kind_of(name).name, way) * abs(moved) + CURVED * moved**2
         for name in point.rest:
             edit = BY_NAME.get(name)
             doubt += pessimism(edit.family if edit is not None else "", "edit")
