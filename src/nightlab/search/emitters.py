@@ -27,9 +27,6 @@ ARCHITECTURE = frozenset(
 )
 SIMPLER = "simplify"  # the tag of edits that delete or compress
 
-STONE_SHARE = 0.3
-"""Share of the proposals that start from another elite than the champion (statistics.md 5: 70 % from the champion)."""
-
 COMPOSED = frozenset({"merge", "stone", "part", "numeric"})  # mechanisms that say themselves where they start
 NEAREST = 6  # of the best near misses are paired with each other
 COUNTS = (2, 2, 3)  # changes of a jump
@@ -126,6 +123,7 @@ class Kit:
     evidence: Evidence
     near: Sequence[tuple[Near, tuple[Piece, ...]]]  # near misses that can be made on this base, likeliest first
     stones: Sequence[Stone]
+    start: Callable[[], Stone | None]  # where one proposal starts from; None: the champion
     surprises: Sequence[Stone]  # what went otherwise than foretold, latest first
     numeric: Callable[[], tuple[Piece, ...]]  # what Optuna asks for; empty if it has nothing
 
@@ -142,9 +140,8 @@ def draw(emitter: Emitter, kit: Kit, rng: random.Random, wider: float) -> Propos
     names = list(emitter.mechanisms)
     mechanism = rng.choices(names, [emitter.mechanisms[name] for name in names])[0]
     proposal = _MECHANISMS[mechanism](emitter, kit, rng, emitter.width * wider)
-    if proposal is None or mechanism in COMPOSED or not kit.stones or rng.random() >= STONE_SHARE:
-        return proposal
-    return _from_stone(proposal, rng.choice(kit.stones))
+    start = None if proposal is None or mechanism in COMPOSED else kit.start()
+    return proposal if proposal is None or start is None else _from_stone(proposal, start)
 
 
 def _from_stone(proposal: Proposal, stone: Stone) -> Proposal:

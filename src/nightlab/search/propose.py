@@ -205,12 +205,16 @@ class _Search:
         self._trials: list[Trial] | None = None
         self._questions = QUESTIONS
         evidence = self._evidence
+        stones = self._stones() if "archive" not in self._without else []
+        reached = self._screen.outlook([self._places.of(history, stone.experiment) for stone in stones])
+        self._starts = list(zip(stones, reached.loss.tolist(), reached.deviation.tolist(), strict=True))
         self._kit = Kit(
             knobs=knobs,
             edits=[e for e in proposer.catalogue if e.name not in evidence.made | evidence.crashed_edits],
             evidence=evidence,
             near=self._near() if "stacking" not in self._without else (),
-            stones=self._stones() if "archive" not in self._without else (),
+            stones=stones,
+            start=self._start,
             surprises=self._surprises() if "archive" not in self._without else (),
             numeric=self._numeric if "numeric" not in self._without else tuple,
         )
@@ -231,6 +235,15 @@ class _Search:
         if self._phase is Phase.BASELINE:
             return []
         return self._reached(archive(self._history, self._base).stones)
+
+    def _start(self) -> Stone | None:
+        """The elite that one draw of the forecast holds best, unless that is the champion (Thompson sampling)."""
+        best, least = None, 0.0
+        for stone, loss, deviation in self._starts:
+            drawn_loss = self._rng.gauss(loss, deviation)
+            if drawn_loss < least:
+                best, least = stone, drawn_loss
+        return best
 
     def _surprises(self) -> list[Stone]:
         """What went otherwise than foretold, latest first."""
