@@ -109,7 +109,7 @@ def wants_verdict(history: History, experiment: ExperimentId) -> bool:
 def judge(history: History, settings: Settings, experiment: ExperimentId, *, insist: bool = False) -> Verdict:
     """The verdict on an experiment that is `due`, against the champion of the moment.
 
-    With `insist` an idea that would be dropped for its numbers runs once more instead.
+    With `insist` an idea that the race would settle by its numbers runs once more instead.
     """
     champion = history.champion
     assert champion is not None

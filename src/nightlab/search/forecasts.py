@@ -106,11 +106,11 @@ class Screen:
         values = [(state, loss) for state in states if (loss := mean_loss(state, direction)) is not None]
         points = [places.of(history, state.experiment.id) for state, _ in values]
         failed = [places.of(history, state.experiment.id) for state in states if has_crashed(state)]
-        everything = self._axes.array([self._base, *points, *failed])
-        here, tried, broken = everything[:1], everything[1 : 1 + len(points)], everything[1 + len(points) :]
-        chosen = np.argsort(_distances(here, tried)[0], kind="stable")[:MAX_ROWS]
-        self._tried = tried[chosen]
-        self._broken = broken[np.argsort(_distances(here, broken)[0], kind="stable")[:MAX_ROWS]]
+        chosen = self._axes.nearest(self._base, points, MAX_ROWS)
+        near = [points[place] for place in chosen]
+        broken = [failed[place] for place in self._axes.nearest(self._base, failed, MAX_ROWS)]
+        everything = self._axes.array([self._base, *near, *broken])
+        self._tried, self._broken = everything[1 : 1 + len(near)], everything[1 + len(near) :]
         losses = np.array([loss for _, loss in values])[chosen]
         own = [loss for state, loss in values if state.experiment.id == base]
         self._process: GaussianProcessRegressor | None = None
