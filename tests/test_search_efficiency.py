@@ -27,7 +27,7 @@ from nightlab.history import History
 from nightlab.search.knobs import find_knobs
 from nightlab.search.propose import Proposer
 from nightlab.search.source import source_hash
-from nightlab.types import EMITTERS, Exhausted, ExperimentId, Files, Idea, Plan
+from nightlab.types import EMITTERS, Again, Exhausted, ExperimentId, Files, Idea, Plan
 
 START: dict[str, int | float | str] = {"MATRIX_LR": 0.04, "DEPTH": 8, "WINDOW_PATTERN": "SSSL"}
 
@@ -180,7 +180,7 @@ def test_ours_is_the_product_s_proposer_and_judge(world: Surrogate, monkeypatch:
 
     def propose(
         self: Proposer, history: History, base: ExperimentId, files: Files, rng: random.Random
-    ) -> Idea | Exhausted:
+    ) -> Idea | Again | Exhausted:
         asked.append(random.Random(str(rng.getstate())).random())
         return honest(self, history, base, files, rng)
 

@@ -10,7 +10,7 @@ import pytest
 
 from nightlab.history import History
 from nightlab.search.credit import BEFORE, FADING, FLOOR, IN_A_ROW, Credit, drawn, earned, promise, tired
-from nightlab.types import EMITTERS, Decision, Idea, Phase, Plan, Verdict
+from nightlab.types import EMITTERS, Decision, Idea, Phase, Plan, Proposed, Verdict
 from tests import builders
 from tests.search.histories import Story, crash, knob
 from tests.search.labs import SMALL, Night, a_proposer
@@ -106,7 +106,7 @@ def test_what_lies_back_fades() -> None:
 
 
 def test_a_settled_idea_counts_when_it_was_judged() -> None:
-    """Age goes by verdicts, not by proposals: a race that ended last is the freshest, and an open one counts not yet."""
+    """Age goes by verdicts, not by proposals: the race that ended last is the freshest, an open one waits."""
     story = Story().idea("long", knob("LR", "1", "2"), decision=None, plan=Plan(emitter="simplifier"))
     tell(story, "contrarian", 5)
     assert credits_of(story)["simplifier"].tried == 0
@@ -180,7 +180,9 @@ def test_a_person_s_emitter_is_named_in_the_description() -> None:
     story = Story()
     for name, text in (("x", "wider [emitter=contrarian]"), ("y", "wider [emitter=nobody]")):
         story.idea(name, knob("LR", "1", name), plan=Plan(emitter="try"))
-        story.events[-4] = replace(story.events[-4], experiment=replace(story.events[-4].experiment, description=text))  # type: ignore[type-var, union-attr, call-arg]
+        told = story.events[-4]
+        assert isinstance(told, Proposed)
+        story.events[-4] = replace(told, experiment=replace(told.experiment, description=text))
     known = credits_of(story)
     assert known["contrarian"].tried == 1
     assert sum(credit.tried for credit in known.values()) == 1

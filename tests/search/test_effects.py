@@ -33,7 +33,7 @@ def test_the_published_recipe_is_recognised() -> None:
     assert len(laid(renamed).kinds) == len(RECIPE.recipe)
     assert laid_over(RECIPE, {**PUBLISHED, "DEPTH": "12", "MATRIX_LR": "0.02"}) is not None
     assert laid_over(RECIPE, dict(list(PUBLISHED.items())[:9])) is None
-    assert laid_over(RECIPE, {name: "7" for name in PUBLISHED}) is None
+    assert laid_over(RECIPE, dict.fromkeys(PUBLISHED, "7")) is None
     assert laid_over(RECIPE, {}) is None
 
 

@@ -14,11 +14,14 @@ from nightlab.search.knobs import find_knobs
 from nightlab.search.priors import reach
 from nightlab.search.propose import nothing_known
 from nightlab.search.space import Places, Point
-from nightlab.types import Direction, Ended, ExperimentId, Finished, Plan, Purpose, Started
+from nightlab.types import Direction, Ended, Finished, Plan, Purpose, Started
 from tests import builders
 from tests.search.histories import Story, crash, knob, metrics
 
 KNOBS = find_knobs({"t.py": "LR = 0.1\nDEPTH = 8\nMATRIX_LR = 0.04\nUSE = LR * DEPTH * MATRIX_LR\n"}, on_gpu=False)
+
+
+A = builders.experiment_name("a")
 
 
 def lr(new: float) -> Point:
@@ -40,10 +43,9 @@ def foretold(
     told: History | Story,
     points: Sequence[Point],
     direction: Direction = Direction.MINIMIZE,
-    base: ExperimentId = builders.experiment_name("a"),
 ) -> Outlook:
     history = told.told() if isinstance(told, Story) else told
-    return Screen(history, base, KNOBS, direction, Places(), nothing_known).outlook(points)
+    return Screen(history, A, KNOBS, direction, Places(), nothing_known).outlook(points)
 
 
 def gains(outlook: Outlook) -> list[float]:

@@ -12,6 +12,7 @@ import pytest
 
 from nightlab.search import priors
 from nightlab.search.forecasts import MIN_ROWS
+from nightlab.search.knobs import Knob
 from nightlab.search.propose import PARTS, Proposer
 from nightlab.search.source import source_hash
 from nightlab.types import EMITTERS, ChangeKind, Decision, Exhausted, ExperimentId, Files, Idea, Phase
@@ -190,7 +191,7 @@ def test_without_the_public_surface_the_recipe_is_as_any_lab() -> None:
     assert a_proposer(["public"]).effects_of(texts) is None
 
 
-def _knobs(night: Night) -> tuple[object, ...]:
+def _knobs(night: Night) -> tuple[Knob, ...]:
     proposer = a_proposer()
     night.ask(proposer)
     return proposer.knobs
