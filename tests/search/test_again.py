@@ -26,6 +26,7 @@ from nightlab.types import (
     Idea,
     Metrics,
     Plan,
+    Purpose,
     Run,
 )
 from tests.nights import BASELINE, Bench, Listed
@@ -38,8 +39,10 @@ NEIGHBOURS = (("0.0125", 0.6), ("0.016", 0.7), ("0.025", 0.9), ("0.03", 0.9), ("
 
 
 def neighbours() -> tuple[Lab, ExperimentId]:
-    """A rate that was unlucky once amid rates that all did well."""
+    """A rate that was unlucky once amid rates that all did well, where runs of one source differ by more than that."""
     lab = Lab({"t.py": "LR = 0.01\nDECAY = 0.1\nprint(LR, DECAY)\n"})
+    for seed, loss in enumerate((1.006, 0.994, 1.005, 0.995)):
+        lab.run(lab.champion, loss, seed=50 + seed, purpose=Purpose.REPLICATE)
     unlucky = lab.tried("LR", "0.01", "0.02", 0.1, gain=-0.001, plan=Plan(emitter="local_tuner"))
     for new, probability in NEIGHBOURS:
         lab.tried("LR", "0.01", new, probability, gain=0.004, plan=Plan(emitter="local_tuner"))
