@@ -12,7 +12,7 @@ from nightlab import decide
 from nightlab.config import JudgeSettings, Settings
 from nightlab.history import History
 from nightlab.search.evidence import reopened
-from nightlab.search.propose import AGAIN_SHARE, MOST_RUNS
+from nightlab.search.propose import AGAIN_SHARE, MOST_RUNS, _Search
 from nightlab.sim.night import Answer, Night, experiment
 from nightlab.types import (
     Again,
@@ -24,10 +24,12 @@ from nightlab.types import (
     Files,
     Finished,
     Idea,
+    Judged,
     Metrics,
     Plan,
     Purpose,
     Run,
+    Verdict,
 )
 from tests.nights import BASELINE, Bench, Listed
 from tests.search.histories import Story, knob
@@ -52,6 +54,13 @@ def neighbours(decision: Decision = Decision.DISCARD) -> tuple[Lab, ExperimentId
 def answers(lab: Lab, count: int = 60, without: tuple[str, ...] = ("numeric",)) -> list[Again]:
     asked = [lab.ask(a_proposer(without), seed) for seed in range(count)]
     return [answer for answer in asked if isinstance(answer, Again)]
+
+
+def candidates(lab: Lab) -> list[ExperimentId]:
+    """What may be run again, whether it looks worth it or not."""
+    proposer = a_proposer()
+    lab.ask(proposer)  # which looks at the files
+    return _Search(proposer, lab.history, lab.champion, Random(0), ())._settled()
 
 
 def test_a_settled_idea_is_asked_for_again_where_its_neighbours_speak_for_it() -> None:
@@ -88,12 +97,24 @@ def test_never_beyond_the_share_of_the_ideas() -> None:
 
 
 def test_never_beyond_eight_runs() -> None:
-    """An idea that has run so often is left alone, however well its neighbours do."""
+    """An idea that has run so often is no candidate any more, however well its neighbours do; the others are."""
     lab, unlucky = neighbours()
-    for seed in range(MOST_RUNS - 1):
-        assert len(lab.history.state(unlucky).runs) < MOST_RUNS
+    for seed in range(MOST_RUNS - 2):
         lab.run(unlucky, 1.0, seed=100 + seed)
-    assert unlucky not in {answer.experiment for answer in answers(lab)}
+    assert unlucky in candidates(lab)
+    lab.run(unlucky, 1.0, seed=200)
+    assert len(lab.history.state(unlucky).runs) == MOST_RUNS
+    assert len(candidates(lab)) == len(NEIGHBOURS)
+    assert unlucky not in candidates(lab)
+
+
+def test_what_was_not_dropped_for_its_numbers_is_no_candidate() -> None:
+    """Given up because its runs were lost, whatever it measured before: another request would end there again."""
+    lab, unlucky = neighbours()
+    assert unlucky in candidates(lab)
+    lost = Verdict(experiment=unlucky, champion=lab.champion, decision=Decision.DISCARD, because="its runs were lost")
+    lab.put(Judged(verdict=lost))
+    assert unlucky not in candidates(lab)
 
 
 def test_reopened_counts_what_was_settled_before() -> None:
