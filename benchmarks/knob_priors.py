@@ -169,9 +169,8 @@ def main() -> int:
     overall = sum(rate.values()) / len(rate)
     cells = grouped(cases, rate, lambda case: case.cell)
     spread = max(SPREADS, key=lambda s: sum(fit(trials, s)[2] for trials in cells.values()))
-    again, pairs = echo(cases, rate)
     print(f"CASES = {len(cases)}\nLOGS = {len(rate)}\nOVERALL = {overall:.4f}")
-    print(f"SPREAD = {spread:.3f}\nECHO = {again:.3f}  # from {pairs} pairs\n")
+    print(f"SPREAD = {spread:.3f}\n")
     print("TABLE: dict[tuple[str, str], Cell] = {")
     for cell in sorted(cells):
         print(f'    ("{cell[0]}", "{cell[1]}"): {_row(cells[cell], spread)},')
@@ -209,23 +208,6 @@ def reaches(cases: Sequence[Case]) -> dict[str, tuple[int, float, float]]:
         kind: (len(values), means[kind], math.exp(between / (between + within / len(values)) * (means[kind] - overall)))
         for kind, values in found.items()
     }
-
-
-def echo(cases: Sequence[Case], rate: Mapping[str, float]) -> tuple[float, int]:
-    """Correlation of a case with the one before it of the same cell in the same log, both less the log's own rate.
-
-    How far a lab may trust what such a move did last time: for a beta prior worth `s` cases it is 1 / (s + 1).
-    """
-    last: dict[tuple[str, ...], float] = {}
-    products, squares, pairs = 0.0, 0.0, 0
-    for case in cases:
-        key, rest = (*case.cell, case.log), case.paid - rate[case.log]
-        if key in last:
-            products += rest * last[key]
-            squares += (rest**2 + last[key] ** 2) / 2
-            pairs += 1
-        last[key] = rest
-    return products / squares, pairs
 
 
 def _row(trials: Sequence[Trial], spread: float) -> str:

@@ -25,9 +25,9 @@ from benchmarks.surrogate import Surrogate, fit, read_tables
 from nightlab.errors import ConfigError, UsageError
 from nightlab.history import History
 from nightlab.search.knobs import find_knobs
-from nightlab.search.propose import Proposer
+from nightlab.search.propose import PARTS, Proposer
 from nightlab.search.source import source_hash
-from nightlab.types import EMITTERS, Exhausted, ExperimentId, Files, Idea, Plan
+from nightlab.types import EMITTERS, Again, Exhausted, ExperimentId, Files, Idea, Plan
 
 START: dict[str, int | float | str] = {"MATRIX_LR": 0.04, "DEPTH": 8, "WINDOW_PATTERN": "SSSL"}
 
@@ -180,7 +180,7 @@ def test_ours_is_the_product_s_proposer_and_judge(world: Surrogate, monkeypatch:
 
     def propose(
         self: Proposer, history: History, base: ExperimentId, files: Files, rng: random.Random
-    ) -> Idea | Exhausted:
+    ) -> Idea | Again | Exhausted:
         asked.append(random.Random(str(rng.getstate())).random())
         return honest(self, history, base, files, rng)
 
@@ -189,7 +189,8 @@ def test_ours_is_the_product_s_proposer_and_judge(world: Surrogate, monkeypatch:
     search_product(sitting)
     wanted = [random.Random(str(random.Random(f"7:{k}").getstate())).random() for k in range(len(asked))]
     assert asked == wanted
-    assert len(sitting.tried) == len(sitting.incumbents) == 20
+    assert len(sitting.tried) + sitting.unused == len(sitting.incumbents) == 20
+    assert sitting.unused <= 2  # a night keeps back a tenth of its ideas for removals
     configs = [world.space.key(config) for config, _ in sitting.tried]
     assert configs[:2] == [world.space.key(START)] * 2  # the baseline's two runs
     assert len(set(configs)) < 19  # and something was run again
@@ -259,26 +260,20 @@ def test_an_idea_that_is_known_costs_no_run_and_is_not_offered_again(
     assert all(config["MATRIX_LR"] == pytest.approx(top, rel=1e-2) for config in ideas)
 
 
-def test_an_ablation_is_told_to_the_proposer_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`ours-no-X` reaches the proposer as `without`; one that takes none, and a part that is none, are refused."""
+def test_an_ablation_is_told_to_the_proposer_or_refused(monkeypatch: pytest.MonkeyPatch, world: Surrogate) -> None:
+    """`ours-no-X` reaches the proposer as `without`, for each of its parts; a part that is none is refused."""
     told: list[object] = []
 
-    class Able:
-        def __init__(
-            self, *, settings_digest: str, on_gpu: bool, catalogue: tuple[()], without: frozenset[str] = frozenset()
-        ) -> None:
+    class Told(Proposer):
+        def __init__(self, *, without: frozenset[str] = frozenset(), **more: Any) -> None:
             told.append(without)
+            super().__init__(without=without, **more)
 
-    class Unable:
-        def __init__(self, *, settings_digest: str, on_gpu: bool, catalogue: tuple[()]) -> None:
-            pass
-
-    monkeypatch.setattr(product_search, "Proposer", Able)
-    search_efficiency.method("ours-no-bandit")
-    assert told == [frozenset({"bandit"})]
-    monkeypatch.setattr(product_search, "Proposer", Unable)
-    with pytest.raises(UsageError, match="cannot leave out bandit"):
-        search_efficiency.method("ours-no-bandit")
+    monkeypatch.setattr(product_search, "Proposer", Told)
+    for part in PARTS:
+        search_efficiency.method(f"ours-no-{part}")(Sitting(Flat(world.space), 0, 3))
+    search_efficiency.method("ours")(Sitting(Flat(world.space), 0, 3))
+    assert told == [*(frozenset({part}) for part in PARTS), frozenset()]
     with pytest.raises(UsageError, match="there is no part luck"):
         search_efficiency.method("ours-no-luck")
     with pytest.raises(UsageError, match="there is no method tabu"):

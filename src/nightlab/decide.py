@@ -109,7 +109,7 @@ def wants_verdict(history: History, experiment: ExperimentId) -> bool:
 def judge(history: History, settings: Settings, experiment: ExperimentId, *, insist: bool = False) -> Verdict:
     """The verdict on an experiment that is `due`, against the champion of the moment.
 
-    With `insist` an idea that would be dropped for its numbers runs once more instead.
+    With `insist` an idea that the race would settle by its numbers runs once more instead.
     """
     champion = history.champion
     assert champion is not None
@@ -177,8 +177,8 @@ def retest(history: History, settings: Settings, experiment: ExperimentId, becau
 
 
 def asked(history: History) -> int:
-    """How often the latest night has asked the search: ideas, and settled ones that were opened again."""
-    return ideas_tried(history) + reopened(history)
+    """How often the search was asked: the latest night's ideas, and the line's settled ones that were opened again."""
+    return ideas_tried(history) + reopened(history.line)
 
 
 def _judge_removal(history: History, settings: Settings, state: ExperimentState, champion: ExperimentId) -> Verdict:

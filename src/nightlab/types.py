@@ -102,7 +102,6 @@ class Plan:
     forecast: Forecast | None = None
     cites: tuple[str, ...] = ()  # conjectures that speak for it
     parents: tuple[ExperimentId, ...] = ()  # stepping stones whose changes it takes over, besides its parent
-    predicted_gain: float | None = None  # in units of the metric, positive is better
     seeds: int = 1  # runs wanted before the first verdict
     without: ExperimentId | None = None  # of a removal: the link of the champion's chain whose change is left out
 

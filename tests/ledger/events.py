@@ -18,6 +18,7 @@ from nightlab.types import (
     Experiment,
     ExperimentId,
     Finished,
+    Forecast,
     Judged,
     Logged,
     Lost,
@@ -66,8 +67,17 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Disputed, because=words, printed=st.none() | reals, receipt=st.none() | reals),
 )
 usages = st.builds(Usage, wall_s=reals, cpu_s=reals)
+forecasts = st.builds(Forecast, gain=reals, deviation=reals, chance=reals, crash=reals, model=words)
 plans = st.builds(
-    Plan, emitter=words, brief=words, niche=words, predicted_gain=st.none() | reals, seeds=st.integers(1, 9)
+    Plan,
+    emitter=words,
+    brief=words,
+    niche=words,
+    phase=words,
+    forecast=st.none() | forecasts,
+    cites=texts,
+    parents=st.lists(names.map(ExperimentId), max_size=2).map(tuple),
+    seeds=st.integers(1, 9),
 )
 changes = st.builds(Change, kind=st.sampled_from(ChangeKind), name=words, old=words, new=words)
 environments = st.builds(

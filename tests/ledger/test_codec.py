@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -45,6 +46,16 @@ def test_every_outcome_comes_back_as_it_was(outcome: Outcome) -> None:
     assert isinstance(decoded, Ended)
     assert decoded.outcome == outcome
     assert type(decoded.outcome) is type(outcome)
+
+
+def test_a_plan_of_an_older_ledger_is_read_without_what_plans_no_longer_say() -> None:
+    """A proposal that still carries `predicted_gain`, and nothing that came later, loads: ledgers outlive fields."""
+    proposed = Proposed(experiment=experiment("a", parent="b"))
+    kind, _, body = codec.encode(proposed)
+    told = json.loads(body)
+    assert told["experiment"]["plan"]["emitter"] == "knob"
+    told["experiment"]["plan"] = {"emitter": "knob", "brief": "", "niche": "", "predicted_gain": 0.25, "seeds": 1}
+    assert codec.decode(kind, json.dumps(told).encode()) == proposed
 
 
 def test_words_for_outcomes_are_distinct() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -14,7 +15,7 @@ from nightlab.report.findings import find
 from nightlab.report.morning import render
 from nightlab.report.summary import count_ideas, summarise
 from nightlab.report.terminal import show_screen, status_screen
-from nightlab.types import NightBegan, NightId, Purpose
+from nightlab.types import Forecast, NightBegan, NightId, Purpose
 from tests.report.stories import Story
 from tests.report.test_morning import sections
 from tests.test_audit import by_hand, leave_out, named, story
@@ -97,6 +98,17 @@ def test_show_says_what_is_missing_to_a_discovery() -> None:
     assert "needed, from 1 pair of runs side by side" in text
     baseline = dossier(told.history, SETTINGS, told.history.state(named(told, "baseline")), None)
     assert baseline.strict is None
+
+
+def test_show_says_what_was_foretold() -> None:
+    """An idea that the search had a forecast of has it on its page, before what came; another has no such line."""
+    told = story()
+    foretold = Forecast(gain=0.012, deviation=0.02, chance=0.72, crash=0.08, model="history")
+    idea = told.experiment("wider", parent=told.history.champion, forecast=foretold)
+    text = shown(show_screen(dossier(told.history, SETTINGS, told.history.state(idea), None), ""))
+    assert "foretold gain 0.012, give or take 0.02; 72% likely better, 8% to crash" in re.sub(r" +", " ", text)
+    other = dossier(told.history, SETTINGS, told.history.state(named(told, "worse")), None)
+    assert "foretold" not in shown(show_screen(other, ""))
 
 
 def test_status_has_the_numbers_as_json_fields() -> None:

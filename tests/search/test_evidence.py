@@ -53,7 +53,7 @@ def test_a_removal_weighs_no_way_of_changing() -> None:
     assert gather(fold(*START, idea, judged), A).near
     evidence = gather(fold(*START, left_out, judged), A)
     assert not evidence.near
-    assert not evidence.won
+    assert not evidence.tries
     assert "nl1:x" in evidence.hashes  # its source is known all the same
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from nightlab.errors import EditError
 from nightlab.search.knobs import Knob, find_knobs, literal, set_knob, set_knobs
-from nightlab.search.moves import Way, moves, random_move
+from nightlab.search.moves import Way, drawn_move, moves
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 
@@ -124,7 +124,7 @@ def test_every_move_of_the_shipped_benchmark_is_in_range() -> None:
         found = find_knobs(files, on_gpu)
         assert len(found) >= 20
         for knob in found:
-            fine = [random_move(knob, way, rng) for way in Way for _ in range(20)]
+            fine = [drawn_move(knob, rng, width) for width in (0.3, 1.0, 4.0) for _ in range(20)]
             for move in [*moves(knob), *(move for move in fine if move)]:
                 assert literal(move.text) == move.value != knob.value, move
                 if isinstance(move.value, int | float) and isinstance(knob.value, int | float):

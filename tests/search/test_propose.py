@@ -1,201 +1,136 @@
-"""The built-in proposer: always something new, learning from verdicts, one answer for one history and seed."""
+"""The built-in proposer: always something new, learning from what ran, one answer for one history and seed."""
 
 from __future__ import annotations
 
+import math
 import random
 import subprocess
 import sys
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
 
 import pytest
 
-from nightlab.history import History
 from nightlab.search import priors
-from nightlab.search.propose import Proposer
-from nightlab.search.source import experiment_id, source_hash
-from nightlab.types import (
-    Change,
-    ChangeKind,
-    Decision,
-    Event,
-    Exhausted,
-    Experiment,
-    ExperimentId,
-    Files,
-    Idea,
-    Judged,
-    NightBegan,
-    NightId,
-    Plan,
-    Proposed,
-    Recorded,
-    Verdict,
-)
-
-ROOT = Path(__file__).parents[2]
-SMALL: Files = {
-    "t.py": "LR = 0.01\nBATCH_SIZE = 32\nDEPTH = 4\nWEIGHT_DECAY = 0.1\nprint(LR, BATCH_SIZE, DEPTH, WEIGHT_DECAY)\n"
-}
-SHIPPED: Files = {"train.py": (ROOT / "train.py").read_text()}
-
-
-def a_proposer() -> Proposer:
-    return Proposer(settings_digest="s", on_gpu=False)
-
-
-@dataclass
-class Night:
-    """A lab in memory whose verdicts the test decides."""
-
-    files: Files
-    history: History = field(default_factory=History)
-    sources: dict[ExperimentId, Files] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        baseline = self.propose(Idea(description="baseline", files=self.files, plan=Plan(emitter="baseline")), None)
-        self.put(NightBegan(night=NightId("n"), seed=0, ideas=None, hours=None, baseline=baseline))
-
-    def put(self, event: Event) -> None:
-        self.history.apply(Recorded(seq=self.history.seq + 1, at=0.0, event=event))
-
-    @property
-    def champion(self) -> ExperimentId:
-        assert self.history.champion is not None
-        return self.history.champion
-
-    def propose(self, idea: Idea, parent: ExperimentId | None) -> ExperimentId:
-        digest = source_hash(idea.files, "s")
-        name = experiment_id(digest)
-        self.sources[name] = idea.files
-        self.put(
-            Proposed(
-                experiment=Experiment(
-                    id=name, source_hash=digest, commit="0" * 40, parent_commit=None, parent=parent, patch="",
-                    description=idea.description, plan=idea.plan, family=idea.family, changes=idea.changes,
-                )
-            )
-        )  # fmt: skip
-        return name
-
-    def judge(self, experiment: ExperimentId, probability: float, *, decision: Decision | None = None) -> None:
-        kept = Decision.KEEP if probability >= 0.95 else Decision.DISCARD
-        gain = probability - 0.5
-        self.put(
-            Judged(
-                verdict=Verdict(
-                    experiment=experiment, champion=self.champion, decision=decision or kept, because="test",
-                    probability=probability, gain=gain, low=gain - 0.4, high=gain + 0.4,
-                )
-            )
-        )  # fmt: skip
-
-    def ask(self, proposer: Proposer, seed: int = 0, running: tuple[ExperimentId, ...] = ()) -> Idea | Exhausted:
-        return proposer.propose(self.history, self.champion, self.sources[self.champion], random.Random(seed), running)
-
-    def tried(
-        self, name: str, old: str, new: str, probability: float, decision: Decision | None = None
-    ) -> ExperimentId:
-        """A move that somebody has made, judged."""
-        path, text = next(iter(self.sources[self.champion].items()))
-        assert f"{name} = {old}\n" in text
-        idea = Idea(
-            description=f"{name} {old} -> {new}",
-            files={path: text.replace(f"{name} = {old}\n", f"{name} = {new}\n")},
-            plan=Plan(emitter="person"),
-            changes=(Change(kind=ChangeKind.KNOB, name=name, old=old, new=new),),
-        )
-        experiment = self.propose(idea, self.champion)
-        self.judge(experiment, probability, decision=decision)
-        return experiment
-
-    def singles(self, count: int = 60) -> list[Change]:
-        """What is proposed first under many seeds, where it is one change."""
-        ideas = [self.ask(a_proposer(), seed) for seed in range(count)]
-        return [idea.changes[0] for idea in ideas if isinstance(idea, Idea) and len(idea.changes) == 1]
-
-
-def play(night: Night, proposer: Proposer, ideas: int, keep: float) -> list[Idea]:
-    out = []
-    for number in range(ideas):
-        idea = night.ask(proposer, number)
-        assert isinstance(idea, Idea), (number, idea)
-        luck = random.Random(number).random()
-        night.judge(night.propose(idea, night.champion), 0.97 if luck < keep else luck * 0.7)
-        out.append(idea)
-    return out
+from nightlab.search.forecasts import MIN_ROWS
+from nightlab.search.knobs import Knob
+from nightlab.search.propose import PARTS, Proposer
+from nightlab.search.source import source_hash
+from nightlab.types import EMITTERS, ChangeKind, Decision, Exhausted, ExperimentId, Files, Idea, Phase
+from tests.search.labs import ROOT, SHIPPED, SMALL, Night, a_proposer, play
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.03])
-def test_four_knobs_give_a_thousand_experiments(keep: float) -> None:
-    """A lab with four constants never runs dry, and never meets a source twice."""
+def test_four_knobs_do_not_run_dry(keep: float) -> None:
+    """A lab with four constants does not run dry, and never meets a source twice."""
+
+    def chance(number: int, idea: Idea) -> float:
+        luck = random.Random(number).random()
+        return 0.97 if luck < keep else luck * 0.7
+
     night = Night(SMALL)
-    ideas = play(night, a_proposer(), 1000, keep)
-    assert len({source_hash(idea.files, "s") for idea in ideas}) == 1000
-    assert len(night.history.experiments) == 1001  # the baseline was never proposed either
+    ideas = play(night, a_proposer(without=["numeric"]), 100, chance)
+    assert len({source_hash(idea.files, "s") for idea in ideas}) == 100
+    assert len(night.history.experiments) == 101  # the baseline was never proposed either
 
 
-def test_same_history_same_seed_same_idea() -> None:
+def test_same_history_same_seed_same_answer() -> None:
     """What a proposer has parsed before never changes what it answers: a lab restarted goes on alike."""
     night, old_hand = Night(SHIPPED), a_proposer()
     for number in range(25):
-        idea = night.ask(old_hand, number)
-        assert idea == night.ask(a_proposer(), number)
-        assert isinstance(idea, Idea)
-        night.judge(night.propose(idea, night.champion), 0.97 if number % 9 == 8 else 0.3)
+        assert night.ask(old_hand, number) == night.ask(a_proposer(), number)
+        night.judge(night.propose(night.new(old_hand, number), night.champion), 0.97 if number % 9 == 8 else 0.3)
+
+
+def test_an_answer_uses_no_randomness_but_its_own() -> None:
+    """Neither does the answer depend on the global generators, nor are they moved by it."""
+    night = Night(SMALL)
+    play(night, a_proposer(), 14, lambda number, idea: 0.3)
+    random.seed(1)
+    before = random.getstate()
+    first = night.ask(a_proposer(), 3)
+    assert random.getstate() == before
+    random.seed(2)
+    assert night.ask(a_proposer(), 3) == first
 
 
 def test_seeds_differ_and_ideas_are_told() -> None:
-    """Another seed gives another order; each idea says what it changes, why, and who asks for it."""
-    night = Night(SHIPPED)
-    ideas = [idea for seed in range(30) if isinstance(idea := night.ask(a_proposer(), seed), Idea)]
+    """Another seed gives another order; each idea says what it changes, why, who asks for it and in which phase."""
+    ideas = Night(SHIPPED).ideas(30)
     assert len({idea.description for idea in ideas}) > 10
-    assert {idea.changes[0].kind for idea in ideas} == {ChangeKind.KNOB, ChangeKind.EDIT}
+    assert {change.kind for idea in ideas for change in idea.changes} == {ChangeKind.KNOB, ChangeKind.EDIT}
     for idea in ideas:
         assert idea.hypothesis.endswith(".")
         assert idea.family
         assert idea.changes
-        assert len(idea.description) < 120
+        assert len(idea.description) < 240
+        assert idea.plan.brief
         assert "\n" not in idea.plan.brief
-        assert idea.plan.emitter in {"local_tuner", "optimizer_hacker", "architecture_mutator", "simplifier"}
+        assert idea.plan.emitter in EMITTERS
+        assert Phase(idea.plan.phase)
+        assert idea.plan.niche.endswith(f"/{idea.plan.phase}")
+    assert len({idea.plan.emitter for idea in ideas}) >= 3
 
 
-def test_goes_on_where_it_paid() -> None:
-    """After a kept halving, going on down by the same ratio is proposed more than before, and going back is not."""
-    before = sum(c.name == "BATCH_SIZE" for c in Night(SMALL).singles())
+def test_a_forecast_comes_with_an_idea_once_something_has_run() -> None:
+    """Before three experiments have values nothing tells how far the metric moves; from then on every idea has one."""
     night = Night(SMALL)
-    night.tried("BATCH_SIZE", "32", "16", 0.99)
-    after = [change for change in night.singles() if change.name == "BATCH_SIZE"]
-    assert [c.new for c in after].count("8") > before / 2
-    assert "32" not in {change.new for change in after}
+    assert all(idea.plan.forecast is None for idea in night.ideas(5))
+    for new in ("0.02", "0.005"):
+        night.tried("LR", "0.01", new, 0.2)
+    assert len(night.history.experiments) == MIN_ROWS
+    for idea in night.ideas(10):
+        forecast = idea.plan.forecast
+        assert forecast is not None
+        assert forecast.model == "history"
+        assert forecast.deviation > 0
+        assert 0 < forecast.chance < 1
+        assert 0 < forecast.crash < 0.5
 
 
-def test_settles_a_knob_that_lost_both_ways() -> None:
-    """A knob whose both directions lost on this base waits until the others are spent."""
+def ways(ideas: list[Idea], name: str, old: float) -> Counter[bool]:
+    """How often a constant is moved up and how often down."""
+    return Counter(float(c.new) > old for idea in ideas for c in idea.changes if c.name == name)
+
+
+def test_goes_on_where_it_paid_and_not_back() -> None:
+    """After a kept halving that gained far more than anything else, the batch is moved on down far more than up."""
     night = Night(SMALL)
-    night.tried("LR", "0.01", "0.02", 0.01)
-    night.tried("LR", "0.01", "0.005", 0.01)
-    assert "LR" not in {change.name for change in night.singles()}
+    night.tried("LR", "0.01", "0.02", 0.3, gain=-0.002)
+    night.tried("WEIGHT_DECAY", "0.1", "0.2", 0.3, gain=-0.002)
+    night.tried("BATCH_SIZE", "32", "16", 0.99, gain=0.02)
+    moved = ways(night.ideas(60), "BATCH_SIZE", 16)
+    assert moved[False] > 3 * moved[True]
+    assert moved[False] > 10
 
 
-def test_smaller_steps_after_a_loss() -> None:
-    """A step that lost rules out larger ones the same way on the same base."""
+def test_turns_away_from_what_lost() -> None:
+    """After rates on one side lost far more than anything else moves the metric, the other side is tried more."""
     night = Night(SMALL)
-    night.tried("LR", "0.01", "0.02", 0.1)
-    ups = {float(c.new) for c in night.singles() if c.name == "LR" and float(c.new) > 0.01}
-    assert ups <= {0.015, 0.0125}
+    night.tried("WEIGHT_DECAY", "0.1", "0.2", 0.4, gain=-0.001)
+    for new, gain in (("0.015", -0.004), ("0.02", -0.008), ("0.03", -0.013)):
+        night.tried("LR", "0.01", new, 0.01, gain=gain)
+    moved = ways(night.ideas(60), "LR", 0.01)
+    assert moved[False] > 3 * moved[True]
+
+
+def test_nothing_that_was_tried_is_proposed_from_next_door() -> None:
+    """A proposal as good as at a place that has run, whatever its text, says nothing new."""
+    night = Night({"t.py": "LR = 0.01\nDECAY = 0.1\nprint(LR, DECAY)\n"})
+    for new in ("0.0125", "0.015", "0.02", "0.008", "0.0065"):
+        night.tried("LR", "0.01", new, 0.6, gain=0.001)
+    tried = [math.log2(float(new)) for new in ("0.01", "0.0125", "0.015", "0.02", "0.008", "0.0065")]
+    for idea in night.ideas(40, without=["numeric", "prescreen"]):
+        if [change.name for change in idea.changes] == ["LR"]:
+            assert min(abs(math.log2(float(idea.changes[0].new)) - old) for old in tried) > 0.04
 
 
 def test_keeps_away_from_crashes() -> None:
     """A value that crashed, and those beyond it, are not proposed again, on any base."""
     night = Night(SMALL)
-    night.tried("DEPTH", "4", "8", 0.0, Decision.CRASH)
+    night.tried("DEPTH", "4", "8", 0.0, decision=Decision.CRASH)
     night.tried("LR", "0.01", "0.02", 0.99)
-    for number in range(80):
-        idea = night.ask(a_proposer(), number)
-        assert isinstance(idea, Idea)
-        assert not any(c.name == "DEPTH" and int(c.new) >= 8 for c in idea.changes)
-        night.judge(night.propose(idea, night.champion), 0.2)
+    for idea in play(night, a_proposer(without=["numeric"]), 40, lambda number, idea: 0.2):
+        assert not any(change.name == "DEPTH" and int(change.new) >= 8 for change in idea.changes)
 
 
 def test_never_two_of_a_kind_at_once() -> None:
@@ -212,27 +147,76 @@ def test_never_two_of_a_kind_at_once() -> None:
     assert len(set(keys)) == len(keys) > 10
 
 
-def test_near_misses_get_a_second_chance_and_company() -> None:
-    """What nearly won is tried again on a new champion, and two near misses are tried together."""
+def test_near_misses_are_put_together() -> None:
+    """Two that each fell short of proof are tried at once, and the plan names them as its parents."""
     night = Night(SMALL)
     first = night.tried("LR", "0.01", "0.015", 0.9)
     second = night.tried("WEIGHT_DECAY", "0.1", "0.2", 0.9)
-    ideas = [night.ask(a_proposer(), seed) for seed in range(40)]
-    stacks = [idea for idea in ideas if isinstance(idea, Idea) and idea.plan.emitter == "recombinator"]
+    stacks = [idea for idea in night.ideas(60) if idea.plan.parents == (first, second)]
     assert stacks
     assert {change.name for change in stacks[0].changes} == {"LR", "WEIGHT_DECAY"}
-    assert stacks[0].plan.predicted_gain == pytest.approx(0.8)
+    assert stacks[0].plan.emitter == "recombinator"
+    assert not [i for i in night.ideas(60, without=["stacking", "archive"]) if len(i.plan.parents) > 1]
+
+
+def test_a_near_miss_gets_a_second_chance_on_a_new_champion() -> None:
+    """What nearly won against an older champion is tried on the new one, which lacks it."""
+    night = Night(SMALL)
+    near = night.tried("LR", "0.01", "0.015", 0.9)
     night.tried("DEPTH", "4", "3", 0.99)
-    briefs = " ".join(i.plan.brief for s in range(60) if isinstance(i := night.ask(a_proposer(), s), Idea))
-    assert first in briefs or second in briefs
+    again = [idea for idea in night.ideas(80, without=["bandit"]) if near in idea.plan.parents]
+    assert any([(c.name, c.new) for c in idea.changes] == [("LR", "0.015")] for idea in again)
 
 
-def test_says_when_it_has_nothing() -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_can_be_left_out(part: str) -> None:
+    """Without any one part the search still proposes, and what it proposes is another sequence."""
+    night = Night(SMALL)
+    play(night, a_proposer(), 12, lambda number, idea: 0.6 if number % 2 else 0.2)
+    ideas = [night.new(a_proposer([part]), seed) for seed in range(6)]
+    assert len({idea.description for idea in ideas}) > 2
+
+
+def test_a_part_that_is_none_is_refused() -> None:
+    """The message names the part and those there are."""
+    with pytest.raises(ValueError, match="no part of the search: luck; there are prescreen, bandit"):
+        Proposer(settings_digest="s", on_gpu=False, without=["luck"])
+
+
+def test_without_the_public_surface_the_recipe_is_as_any_lab() -> None:
+    """`public` leaves out what was measured on the published recipe: no effects are known of any baseline."""
+    night = Night(SHIPPED)
+    texts = {knob.name: knob.text for knob in _knobs(night)}
+    assert a_proposer().effects_of is not a_proposer(["public"]).effects_of
+    assert a_proposer(["public"]).effects_of(texts) is None
+
+
+def _knobs(night: Night) -> tuple[Knob, ...]:
+    proposer = a_proposer()
+    night.ask(proposer)
+    return proposer.knobs
+
+
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [({"config.yaml": "lr: 1\n"}, "no Python"), ({"t.py": "x = 1\n"}, "no constant"), ({}, "no Python")],
+)
+def test_says_when_it_has_nothing(files: Files, word: str) -> None:
     """Files without Python or without constants end with a sentence, not an error."""
-    for files, word in (({"config.yaml": "lr: 1\n"}, "no Python"), ({"t.py": "x = 1\n"}, "no constant")):
-        answer = Night(files).ask(a_proposer())
-        assert isinstance(answer, Exhausted)
-        assert word in answer.reason
+    answer = Night(files).ask(a_proposer())
+    assert isinstance(answer, Exhausted)
+    assert word in answer.reason
+
+
+def test_says_when_all_is_tried() -> None:
+    """One switch has one other value: once that has run, the search says that nothing new is left, and of how many."""
+    night = Night({"t.py": "WARM = True\nprint(WARM)\n"})
+    idea = night.ask(a_proposer())
+    assert isinstance(idea, Idea)
+    night.judge(night.propose(idea, night.champion), 0.1)
+    answer = night.ask(a_proposer())
+    assert isinstance(answer, Exhausted)
+    assert "draws from 1 knobs gave no new source" in answer.reason
 
 
 def test_tables_are_those_of_the_histories() -> None:
@@ -246,14 +230,12 @@ def test_tables_are_those_of_the_histories() -> None:
     exec(done.stdout, derived)  # noqa: S102  our own script's output
     assert derived["TABLE"] == priors.TABLE
     assert derived["REACH"] == priors.REACH
-    assert [derived[n] for n in ("CASES", "LOGS", "OVERALL", "ECHO")] == [
-        priors.CASES, priors.LOGS, priors.OVERALL, priors.ECHO,
-    ]  # fmt: skip
+    known = [priors.CASES, priors.LOGS, priors.OVERALL, priors.SPREAD]
+    assert [derived[name] for name in ("CASES", "LOGS", "OVERALL", "SPREAD")] == known
 
 
-def test_beliefs_move_with_verdicts() -> None:
-    """A prior is a proper chance, and a verdict moves it towards what was seen."""
-    start = priors.prior("batch", "down")
-    assert 0 < start.mean < 1
-    assert start.after(1, 0).mean > start.mean > start.after(0, 1).mean
-    assert priors.prior("no such kind", "up").mean == pytest.approx(priors.OVERALL)
+def test_a_chance_is_the_table_s_or_the_average_log_s() -> None:
+    """What the histories are silent of pays as often as anything in the average log; what paid more has more."""
+    assert priors.chance("no such kind", "up") == pytest.approx(priors.OVERALL)
+    assert priors.chance("batch", "down") > priors.OVERALL > priors.chance("depth", "up")
+    assert all(0 < priors.chance(*cell) < 1 for cell in priors.TABLE)

@@ -74,7 +74,7 @@ def judge(
         steps_taken: extra runs that this challenger's race has cost so far, on either side.
         prior: what is believed of ideas here before they run; None: what the settings name.
         bar: what the idea must gain; the verdict's probability is that of a gain above it.
-        insist: whether to run one side again where the idea would be dropped.
+        insist: whether to run one side again whatever the numbers say.
 
     Returns:
         A verdict whose gain and interval are in units of the metric, positive is better. RETEST names the side to
@@ -93,9 +93,7 @@ def judge(
     seeds = len({row.seed for row in clean if row.arm == challenger})
     height = 0.0 if belief is None else bar.height(belief.sigma)
     worth = None if belief is None else belief.mixture.mass_below(-height) if height else belief.better
-    decision = _decide(belief, worth, seeds, settings, steps_taken, prior)
-    if insist and decision is Decision.DISCARD:
-        decision = Decision.RETEST
+    decision = Decision.RETEST if insist else _decide(belief, worth, seeds, settings, steps_taken, prior)
     side = None
     if decision is Decision.RETEST:
         side = _side(challenger, champion, clean, belief, worth, seeds, settings)

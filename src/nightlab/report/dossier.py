@@ -16,7 +16,7 @@ from nightlab.report.levels import Levels
 from nightlab.report.summary import outcome_of, status_of
 from nightlab.report.words import iso
 from nightlab.runner.order import RunFiles
-from nightlab.types import Conditions, Finished, Lost, RunId, StoppedEarly, Verdict
+from nightlab.types import Conditions, Finished, Forecast, Lost, RunId, StoppedEarly, Verdict
 
 _SHORTEST = 3  # characters from which a prefix counts as a name
 
@@ -77,7 +77,7 @@ class Dossier:
     tags: tuple[str, ...]
     emitter: str
     brief: str
-    predicted_gain: float | None
+    forecast: Forecast | None
     changes: tuple[str, ...]
     source_hash: str
     commit: str
@@ -111,7 +111,7 @@ def dossier(history: History, settings: Settings, state: ExperimentState, asked:
         tags=e.tags,
         emitter=e.plan.emitter,
         brief=e.plan.brief,
-        predicted_gain=e.plan.predicted_gain,
+        forecast=e.plan.forecast,
         changes=tuple(str(change) for change in e.changes),
         source_hash=e.source_hash,
         commit=e.commit,

@@ -275,6 +275,9 @@ def _identity(sheet: Dossier) -> Table:
     came = Text(plain(sheet.emitter, 60))
     if sheet.brief:
         came.append(f": {plain(sheet.brief, 300)}")
+    if (foretold := sheet.forecast) is not None:
+        gain = f"gain {foretold.gain:.2g}, give or take {foretold.deviation:.2g}"
+        facts.add_row("foretold", f"{gain}; {foretold.chance:.0%} likely better, {foretold.crash:.0%} to crash")
     facts.add_row("from", came)
     labels = [plain(word, 60) for word in (sheet.family, *sheet.tags) if word]
     if labels:

@@ -11,17 +11,19 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from nightlab.history import ExperimentState, History
 from nightlab.search.archive import chance_of, is_idea
 from nightlab.search.niches import emitter_of
-from nightlab.types import EMITTERS, Decision, ExperimentId, Phase
+from nightlab.types import EMITTERS, Decision, ExperimentId, Phase, Verdict
 
 FADING = 0.97
 """What is left of an experiment's weight after each one since: half after 23 (statistics.md 5)."""
 
 BEFORE = 2.0  # experiments that the belief before any is worth: weak, for the first dozen ideas shall tell
 FLOOR = 0.15  # share of proposals whose emitter is drawn evenly, so that none is given up for good
+INTERVAL = 3.92  # standard deviations that a 95 % interval is wide
 IN_A_ROW = 3  # ideas of one emitter one after another, at most
 
 BIASES: Mapping[Phase, Mapping[str, float]] = {
@@ -110,7 +112,7 @@ class _Tally:
         self.kept += verdict.decision is Decision.KEEP
         self.weight += weight
         self.better += weight * chance
-        self.gain += weight * chance * max(verdict.gain or 0.0, 0.0)
+        self.gain += weight * promise(verdict)
         self.minutes += weight * sum(run.usage.wall_s for run in state.runs if run.usage is not None) / 60.0
 
     def credit(self, emitter: str, everyone: _Tally) -> Credit:
@@ -123,10 +125,24 @@ class _Tally:
             kept=self.kept,
             weight=self.weight,
             chance=min(max(better / (self.weight + BEFORE), 1e-3), 1.0 - 1e-3),
-            gain=(self.gain + BEFORE * chance * gain) / better if better > 0 else 0.0,
+            gain=(self.gain + BEFORE * chance * gain) / better if better > 0 else gain,
             minutes=max((self.minutes + BEFORE * minutes) / (self.weight + BEFORE), 1e-6),
         )
 
     def means(self) -> tuple[float, float, float]:
-        gain = self.gain / self.better if self.better > 0 else 0.0
+        gain = self.gain / self.better if self.gain > 0 else 1.0  # of nothing: then chances alone decide
         return self.better / self.weight, gain, self.minutes / self.weight
+
+
+def promise(verdict: Verdict) -> float:
+    """What is expected of a gain where it is one, E[max(gain, 0)] under the verdict's posterior, taken as normal.
+
+    That is P(better) times the mean gain of what is better. Units of the metric.
+    """
+    if verdict.decision is Decision.CRASH or verdict.gain is None:
+        return 0.0
+    if verdict.low is None or verdict.high is None or verdict.high <= verdict.low:
+        return max(verdict.gain, 0.0)
+    spread = (verdict.high - verdict.low) / INTERVAL
+    normal = NormalDist(verdict.gain, spread)
+    return verdict.gain * (1.0 - normal.cdf(0.0)) + spread**2 * normal.pdf(0.0)

@@ -191,7 +191,7 @@ def _against(emitter: Emitter, kit: Kit, rng: random.Random, width: float) -> Pr
     """What was tried least, by a large step, and against the way that paid last."""
     if not kit.knobs:
         return None
-    knob = rng.choices(list(kit.knobs), [1.0 / (1.0 + kit.evidence.tries(knob.name)) for knob in kit.knobs])[0]
+    knob = rng.choices(list(kit.knobs), [1.0 / (1.0 + kit.evidence.tries.get(knob.name, 0.0)) for knob in kit.knobs])[0]
     move = drawn_move(knob, rng, width)
     if move is not None and (knob.name, move.way.value) in kit.evidence.paid:
         turned = [m for _ in range(8) if (m := drawn_move(knob, rng, width)) is not None and m.way is not move.way]

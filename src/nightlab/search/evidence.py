@@ -6,23 +6,19 @@ each of them by an equal share. Verdicts are facts of the ledger; nothing here j
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from nightlab.history import ExperimentState, History
-from nightlab.search.kinds import kind_of
 from nightlab.search.knobs import Value, literal
-from nightlab.search.moves import Way, size_of, way_of
-from nightlab.search.priors import Belief, belief
+from nightlab.search.moves import Way, way_of
 from nightlab.types import Change, ChangeKind, Decision, ExperimentId, Verdict
 
 Key = tuple[str, str]
 EDIT = "edit"
 
-RECOMBINED: Key = ("recombinator", "emitter")
-"""All second chances and stacks together: how well near misses do when they are tried once more."""
+RECOMBINED = "recombinator"  # the emitter that puts near misses together
 
 HOPEFUL = 0.8
 """Chance of being better from which on a step counts as one that paid, and the same way is gone on."""
@@ -38,8 +34,6 @@ class Near:
     experiment: ExperimentId
     changes: tuple[Change, ...]
     probability: float
-    gain: float | None
-    deviation: float | None  # standard deviation of the gain
     stacked: bool  # made of near misses itself: these are tried again, but not stacked further
     age: int  # promotions since its judgement; 0: judged against the base itself
 
@@ -52,21 +46,12 @@ class Evidence:
     tried: set[frozenset[str]] = field(default_factory=set)  # changes tried on this very base
     pending: set[Key] = field(default_factory=set)  # under way
     made: set[str] = field(default_factory=set)  # edits that the base holds already
-    won: dict[Key, float] = field(default_factory=dict)
-    lost: dict[Key, float] = field(default_factory=dict)
-    paid: dict[Key, float] = field(default_factory=dict)  # size of the last step that way which paid
-    limit: dict[Key, float] = field(default_factory=dict)  # smallest step that way which lost on this base
+    tries: dict[str, float] = field(default_factory=dict)  # weight of the verdicts on a knob or edit, whichever way
+    paid: set[Key] = field(default_factory=set)  # ways that were gone and paid
     crashed: dict[Key, list[Value]] = field(default_factory=dict)  # values of a knob that crashed, moving that way
     ran: dict[Key, list[Value]] = field(default_factory=dict)  # values that did not
     crashed_edits: set[str] = field(default_factory=set)
     near: list[Near] = field(default_factory=list)
-
-    def belief(self, key: Key, before: Belief) -> Belief:
-        return before.after(self.won.get(key, 0.0), self.lost.get(key, 0.0))
-
-    def tries(self, name: str) -> float:
-        """Weight of the verdicts on changes of that knob or edit, whichever way."""
-        return sum(weight for tally in (self.won, self.lost) for (known, _), weight in tally.items() if known == name)
 
     def crashes(self, name: str, way: Way, value: Value) -> bool:
         """Whether that value has crashed, or a milder one the same way and nothing beyond that ran."""
@@ -94,17 +79,17 @@ def gather(history: History, base: ExperimentId, running: Collection[ExperimentI
         if experiment.plan.without is not None:
             continue  # a removal asks whether a change was worth keeping: its verdicts weigh no way of changing
         if state.is_running or experiment.id in running:
-            evidence.pending |= {key for key, _, _ in keyed(experiment.changes)}
+            evidence.pending |= {key for key, _ in keyed(experiment.changes)}
         if verdict is not None and (verdict.decision.is_final or not state.is_running):
             _weigh(evidence, state, verdict, ages)
     return evidence
 
 
-def reopened(history: History) -> int:
-    """How often settled ideas were opened again for another run, over all nights."""
+def reopened(states: Iterable[ExperimentState]) -> int:
+    """How often settled ideas among these were opened again for another run."""
     return sum(
         before.decision.is_final and after.decision is Decision.RETEST
-        for state in history.experiments.values()
+        for state in states
         for before, after in pairwise(state.verdicts)
     )
 
@@ -114,16 +99,15 @@ def label(changes: Collection[Change]) -> frozenset[str]:
     return frozenset(f"{change.name}={change.new}" for change in changes)
 
 
-def keyed(changes: Collection[Change]) -> Iterator[tuple[Key, float, Value | None]]:
-    """Key, size and new value of each change that we know how to make."""
+def keyed(changes: Collection[Change]) -> Iterator[tuple[Key, Value | None]]:
+    """Key and new value of each change that we know how to make."""
     for change in changes:
         if change.kind is ChangeKind.EDIT:
-            yield (change.name, EDIT), 1.0, None
+            yield (change.name, EDIT), None
         elif change.kind is ChangeKind.KNOB:
             old, new = literal(change.old), literal(change.new)
             if old is not None and new is not None:
-                size = size_of(kind_of(change.name).scale, old, new)
-                yield (change.name, way_of(old, new).value), size, new
+                yield (change.name, way_of(old, new).value), new
 
 
 def _ages(history: History, base: ExperimentId) -> dict[ExperimentId, int]:
@@ -150,39 +134,27 @@ def _weigh(evidence: Evidence, state: ExperimentState, verdict: Verdict, ages: d
     probability = 0.0 if crashed else _probability(verdict)
     known = list(keyed(experiment.changes))
     weight = FADING**age / max(1, len(experiment.changes))
-    if experiment.plan.emitter == RECOMBINED[0]:
-        evidence.won[RECOMBINED] = evidence.won.get(RECOMBINED, 0.0) + FADING**age * probability
-        evidence.lost[RECOMBINED] = evidence.lost.get(RECOMBINED, 0.0) + FADING**age * (1 - probability)
-    for (name, way), size, value in known:
-        key = (name, way)
-        evidence.won[key] = evidence.won.get(key, 0.0) + weight * probability
-        evidence.lost[key] = evidence.lost.get(key, 0.0) + weight * (1 - probability)
-        if probability > 0.5 and way in (Way.UP, Way.DOWN):
-            back = (name, Way(way).opposite.value)
-            evidence.lost[back] = evidence.lost.get(back, 0.0) + weight * probability
+    for key, value in known:
+        evidence.tries[key[0]] = evidence.tries.get(key[0], 0.0) + weight
         if probability >= HOPEFUL:
-            evidence.paid[key] = size
+            evidence.paid.add(key)
         if len(experiment.changes) == 1:
-            _bound(evidence, key, size, value, crashed=crashed, lost_here=age == 0 and probability < 0.5)
+            _bound(evidence, key, value, crashed=crashed)
     racing = verdict.decision is Decision.RETEST and age == 0  # its race may go on
     near = not crashed and not racing and probability >= 0.5 and experiment.id not in ages
     if near and experiment.changes:
-        spread = None if verdict.low is None or verdict.high is None else (verdict.high - verdict.low) / 3.92
-        gain = verdict.gain if spread else None
-        again = experiment.plan.emitter == RECOMBINED[0] and len(experiment.changes) > 1
-        evidence.near.append(Near(experiment.id, experiment.changes, probability, gain, spread, stacked=again, age=age))
+        again = experiment.plan.emitter == RECOMBINED and len(experiment.changes) > 1
+        evidence.near.append(Near(experiment.id, experiment.changes, probability, stacked=again, age=age))
 
 
-def _bound(evidence: Evidence, key: Key, size: float, value: Value | None, *, crashed: bool, lost_here: bool) -> None:
-    """What a single change that failed says about its neighbours."""
+def _bound(evidence: Evidence, key: Key, value: Value | None, *, crashed: bool) -> None:
+    """What a single change says about where crashes begin."""
     if not crashed and value is not None:
         evidence.ran.setdefault(key, []).append(value)
     if crashed and value is not None:
         evidence.crashed.setdefault(key, []).append(value)
     elif crashed:
         evidence.crashed_edits.add(key[0])
-    if lost_here and key[1] in (Way.UP, Way.DOWN):
-        evidence.limit[key] = min(size, evidence.limit.get(key, math.inf))
 
 
 def _probability(verdict: Verdict) -> float:
@@ -196,13 +168,3 @@ def _reaches(value: Value, bad: Value, way: Way) -> bool:
     if way is Way.SWITCH or isinstance(value, str) or isinstance(bad, str):
         return value == bad
     return value >= bad if way is Way.UP else value <= bad
-
-
-def stacked(a: Near, b: Near) -> tuple[float, float | None, Belief]:
-    """Chance that two near misses together gain, their summed gain, and the belief: effects add, noise by squares."""
-    if a.gain is None or b.gain is None or not a.deviation or not b.deviation:
-        mean = (a.probability + b.probability) / 2
-        return mean, None, belief(mean)
-    gain = a.gain + b.gain
-    chance = 0.5 * (1 + math.erf(gain / math.hypot(a.deviation, b.deviation) / math.sqrt(2)))
-    return chance, gain, belief(chance)

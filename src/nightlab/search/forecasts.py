@@ -7,6 +7,7 @@ coordinates of `space`. Its mean before any run is what public histories say: ho
 hyperbolic sine, so that beyond the usual size they grow like logarithms, and the deviation of a run grows with them.
 Crashes are another matter: their odds are a kernel estimate over the same coordinates.
 
+One thread does the arithmetic: the cores belong to the runs, and an answer must not depend on how many there are.
 Only the scale is fitted: amplitudes are in units of the median difference between the lab's experiments and its base.
 Amplitudes fitted by marginal likelihood made no difference in surrogate nights (LOG.md), and can run off in small
 labs.
@@ -27,7 +28,7 @@ from nightlab.search.knobs import Knob, literal
 from nightlab.search.moves import way_of
 from nightlab.search.priors import chance
 from nightlab.search.space import Axes, Places, Point, distance, origin
-from nightlab.types import Crashed, Direction, ExperimentId, Forecast, TimedOut
+from nightlab.types import Crashed, Direction, ExperimentId, Forecast, StoppedEarly, TimedOut
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -109,6 +110,7 @@ class Screen:
         effects_of: Callable[[Mapping[str, str]], Effects | None],
     ) -> None:
         import numpy as np
+        from threadpoolctl import threadpool_limits
 
         before = origin(history, base)
         self._origin = {knob.name: before.get(knob.name, knob.text) for knob in knobs}
@@ -119,11 +121,14 @@ class Screen:
         values = [(state, loss) for state in states if (loss := mean_loss(state, direction)) is not None]
         points = [places.of(history, state.experiment.id) for state, _ in values]
         failed = [places.of(history, state.experiment.id) for state in states if has_crashed(state)]
-        everything = self._axes.array([self._base, *points, *failed])
-        here, tried, broken = everything[:1], everything[1 : 1 + len(points)], everything[1 + len(points) :]
-        chosen = np.argsort(_distances(here, tried)[0], kind="stable")[:MAX_ROWS]
-        self._tried = tried[chosen]
-        self._broken = broken[np.argsort(_distances(here, broken)[0], kind="stable")[:MAX_ROWS]]
+        chosen = self._axes.nearest(self._base, points, MAX_ROWS)
+        near = [points[place] for place in chosen]
+        broken = [failed[place] for place in self._axes.nearest(self._base, failed, MAX_ROWS)]
+        given_up = [places.of(history, state.experiment.id) for state in states if _was_given_up(state)]
+        lost = [given_up[place] for place in self._axes.nearest(self._base, given_up, MAX_ROWS)]
+        everything = self._axes.array([self._base, *near, *broken, *lost])
+        self._tried, rest = everything[1 : 1 + len(near)], everything[1 + len(near) :]
+        self._broken, self._given_up = rest[: len(broken)], rest[len(broken) :]
         losses = np.array([loss for _, loss in values])[chosen]
         own = [loss for state, loss in values if state.experiment.id == base]
         self._process: GaussianProcessRegressor | None = None
@@ -139,11 +144,13 @@ class Screen:
             blurred = np.hypot(noisy, BLUR * np.abs(bent))
             expected = np.array([self._before(points[place]) for place in chosen])
             self._process = _process(blurred**2 + SURE)
-            self._process.fit(self._tried, bent - expected / self.scale)
+            with threadpool_limits(1):
+                self._process.fit(self._tried, bent - expected / self.scale)
 
     def outlook(self, points: Sequence[Point]) -> Outlook:
         """What is expected of sources at those points, against the base."""
         import numpy as np
+        from threadpoolctl import threadpool_limits
 
         everywhere = [self._base, *points]
         rows = self._axes.array(everywhere)
@@ -152,17 +159,19 @@ class Screen:
             deviation = self.scale * MOVED * np.sqrt(((rows - rows[:1]) ** 2).sum(axis=1))
         else:
             known = self._tried.shape[1]  # columns beyond are of changes that no run has had: the prior alone speaks
-            told, spread = self._process.predict(rows[:, :known], return_std=True)
+            with threadpool_limits(1):
+                told, spread = self._process.predict(rows[:, :known], return_std=True)
             loss = loss + self.scale * told
             deviation = self.scale * np.sqrt(spread**2 + MOVED**2 * (rows[:, known:] ** 2).sum(axis=1))
-        to_tried, to_broken = (_distances(rows[1:], _widened(old, rows)) for old in (self._tried, self._broken))
+        known_rows = (self._tried, self._broken, self._given_up)
+        to_tried, to_broken, to_given_up = (_distances(rows[1:], _widened(old, rows)) for old in known_rows)
         ran, crashed = (np.exp(-0.5 * (d / CRASH_WIDTH) ** 2).sum(axis=1) for d in (to_tried, to_broken))
-        both = np.concatenate([to_tried, to_broken], axis=1)
+        all_of_them = np.concatenate([to_tried, to_broken, to_given_up], axis=1)
         return Outlook(
             loss=loss[1:] - loss[0],
             deviation=np.maximum(deviation[1:], 1e-12),
             crash=(CRASHES + crashed) / (TRIES + crashed + ran),
-            nearest=both.min(axis=1) if both.shape[1] else np.full(len(points), np.inf),
+            nearest=all_of_them.min(axis=1) if all_of_them.shape[1] else np.full(len(points), np.inf),
             model="prior" if self._process is None else "history",
         )
 
@@ -193,6 +202,11 @@ def mean_loss(state: ExperimentState, direction: Direction) -> float | None:
 def has_crashed(state: ExperimentState) -> bool:
     """Whether one of its runs failed by its own fault."""
     return any(isinstance(run.outcome, Crashed | TimedOut) and run.is_believed for run in state.runs)
+
+
+def _was_given_up(state: ExperimentState) -> bool:
+    """Whether its curve was the end of it: it has no value, and need not be tried again."""
+    return any(isinstance(run.outcome, StoppedEarly) and run.outcome.fraction is not None for run in state.runs)
 
 
 def _noise(states: Sequence[ExperimentState], direction: Direction) -> float:

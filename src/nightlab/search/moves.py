@@ -31,10 +31,6 @@ class Way(StrEnum):
     DOWN = "down"
     SWITCH = "switch"  # another value without an order
 
-    @property
-    def opposite(self) -> Way:
-        return {Way.UP: Way.DOWN, Way.DOWN: Way.UP, Way.SWITCH: Way.SWITCH}[self]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
@@ -80,21 +76,6 @@ def moves(knob: Knob) -> tuple[Move, ...]:
     if knob.kind.off and not _is_count(knob):
         targets.append(0.0)
     return _made(knob, targets)
-
-
-def random_move(knob: Knob, way: Way, rng: random.Random, widest: float = 4.0) -> Move | None:
-    """A move that way by a ratio drawn log-uniformly up to `widest`; None if none is to be had."""
-    value = knob.value
-    if isinstance(value, bool | str):
-        coarse = moves(knob)
-        return rng.choice(coarse) if coarse else None
-    if value == 0 and not _is_count(knob):
-        low, high = min(knob.kind.enable), max(knob.kind.enable)
-        target: Value = math.exp(rng.uniform(math.log(low / 2), math.log(high * 2)))
-    else:
-        factor = math.exp(rng.random() * math.log(min(widest, WIDEST)))
-        target = _scaled(knob, factor if (way is Way.UP) == (value >= 0) else 1 / factor, fine=True)
-    return next((move for move in _made(knob, [target]) if move.way is way), None)
 
 
 def drawn_move(knob: Knob, rng: random.Random, width: float) -> Move | None:

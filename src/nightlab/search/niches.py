@@ -118,13 +118,23 @@ def _kind_of_patch(patch: str) -> str:
     return _vote(" ".join(_TEXT.sub("", line) for line in lines)) or UNCLEAR
 
 
-def _vote(text: str) -> str:
-    """The kind that most names in a piece of source speak of; "mixed" for a tie, "" where none speaks."""
-    votes = Counter(kind for name in _NAME.findall(text) for kind in _kinds_of_name(name))
+def _vote(text: str, places: str = "") -> str:
+    """The kind that most names in a piece of source speak of; "mixed" for a tie, "" where none speaks.
+
+    The names of the places that the source stands in have a vote each too, and decide ties.
+    """
+    votes, of_places = _votes(text), _votes(places)
     if not votes:
         return ""
-    (first, most), *others = votes.most_common()
-    return MIXED if others and others[0][1] == most else first
+    votes += of_places
+    most = max(votes.values())
+    first = [kind for kind, count in votes.items() if count == most]
+    settled = [kind for kind in first if of_places[kind]] if len(first) > 1 else first
+    return settled[0] if len(settled) == 1 else MIXED
+
+
+def _votes(text: str) -> Counter[str]:
+    return Counter(kind for name in _NAME.findall(text) for kind in _kinds_of_name(name))
 
 
 def _kinds_of_name(name: str) -> Iterator[str]:

@@ -27,21 +27,6 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
-    """What is believed of the chance that a sort of change pays: a beta distribution."""
-
-    won: float
-    lost: float
-
-    @property
-    def mean(self) -> float:
-        return self.won / (self.won + self.lost)
-
-    def after(self, won: float, lost: float) -> Belief:
-        return Belief(self.won + won, self.lost + lost)
-
-
-@dataclass(frozen=True, slots=True)
 class Reach:
     """How far one kind of change moves the metric, for better or worse."""
 
@@ -54,17 +39,6 @@ def reach(kind: str, way: str) -> float:
     """How far such a change moves the metric, against the average kind; 1 where the histories are silent."""
     known = REACH.get(f"{kind}/edit" if way == "edit" else kind)
     return known.factor if known else 1.0
-
-
-def prior(kind: str, way: str) -> Belief:
-    """Belief before the lab has tried it: the table's chance at the average log, worth `STRENGTH` verdicts."""
-    return belief(chance(kind, way))
-
-
-def belief(probability: float) -> Belief:
-    """A chance as firmly held as the table's."""
-    inside = min(0.99, max(0.01, probability))
-    return Belief(inside * STRENGTH, (1 - inside) * STRENGTH)
 
 
 def chance(kind: str, way: str) -> float:
@@ -85,12 +59,6 @@ OVERALL = 0.3290
 
 SPREAD = 0.476
 """Standard deviation of the shifts between cells, in log-odds: the most likely one."""
-
-ECHO = 0.184
-"""Correlation of a case with the one before of the same cell and log, over 1566 pairs: what the last try foretells."""
-
-STRENGTH = 1 / ECHO - 1
-"""Verdicts that a belief of the table is worth: under a beta prior of strength s two tries correlate by 1 / (s + 1)."""
 
 TABLE: dict[tuple[str, str], Cell] = {
     ("accumulation", "down"): Cell(10, 10.0, 9.0, 7.4, +0.28, 0.42),

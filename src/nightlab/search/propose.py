@@ -8,13 +8,14 @@ forecasts are scored on more than their own favourites. A source that the lab ha
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nightlab.history import ExperimentState, History
-from nightlab.search.archive import archive, chain_of, is_idea, named
+from nightlab.search.archive import archive, chain_of, chance_of, is_idea, named
 from nightlab.search.catalogue import BY_NAME, CATALOGUE
 from nightlab.search.conjectures import conjectures
 from nightlab.search.credit import drawn, earned, tired
@@ -61,6 +62,7 @@ SURPRISED = 2.0  # standard deviations between what was foretold and what came
 LATEST = 60  # settled experiments that surprises are looked for in
 LIKELIER = 0.5  # chance of being better from which on a settled idea is run again
 MOST_RUNS = 8  # of one idea, beyond which the search asks for no more
+AGAIN_LOOK = 256  # settled ideas that are looked at for it, as many as a forecast rests on: the likeliest
 AGAIN_SHARE = 0.25  # runs that the search may spend on settled ideas, as a share of its ideas
 QUESTIONS = 2  # to Optuna, for one idea: a tenth of a second each
 CITED = 3  # conjectures that a plan names
@@ -364,21 +366,24 @@ class _Search:
 
     def _settled(self) -> list[ExperimentId]:
         """Ideas that were dropped and may be run again: those that ran, and not too often already."""
-        count = reopened(self._history)
+        count = reopened(self._history.line_of(self._base))
         if "stacking" in self._without or count >= AGAIN_SHARE * sum(credit.tried for credit in self._credits.values()):
             return []
         chain = chain_of(self._history, self._base)
-        return [
-            state.experiment.id
+        found = [
+            (-chance_of(state.verdict), state.experiment.id)
             for state in self._history.line_of(self._base)
             if state.experiment.id not in chain
             and is_idea(state.experiment)
             and not state.is_open
             and state.verdict is not None
             and state.verdict.decision is Decision.DISCARD
+            and state.verdict.gain is not None  # it was its numbers that it was dropped for
             and len(state.runs) < MOST_RUNS
             and mean_loss(state, self._proposer.direction) is not None
         ]
+        likeliest = found if len(found) <= AGAIN_LOOK else heapq.nsmallest(AGAIN_LOOK, found)
+        return [name for _, name in likeliest]
 
     def _pool(self, wider: float) -> list[Proposal]:
         """Different proposals, none of which is refused for what is on record."""

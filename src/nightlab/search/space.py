@@ -7,6 +7,7 @@ kind of change reaches (`priors.REACH`), so that one unit means about the same f
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,23 @@ class Axes:
             for name, value in row.items():
                 out[place, self.columns[name]] = value
         return out
+
+    def nearest(self, here: Point, points: Sequence[Point], count: int) -> list[int]:
+        """Places of the `count` points that are nearest to one, nearest first and the first of equals.
+
+        No array is made of them all: a lab whose every change is a free one has as many columns as experiments.
+        """
+        start = dict(self._row(here))
+        own = sum(value * value for value in start.values())
+
+        def apart(place: int) -> float:
+            total = own
+            for name, value in self._row(points[place]):
+                at = start.get(name, 0.0)
+                total += (value - at) ** 2 - at * at
+            return total
+
+        return heapq.nsmallest(count, range(len(points)), key=apart)
 
     def _row(self, point: Point) -> Iterable[tuple[str, float]]:
         edits = 0
