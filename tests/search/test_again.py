@@ -90,7 +90,7 @@ def reopen(lab: Lab, name: ExperimentId) -> None:
 def test_never_beyond_the_share_of_the_ideas() -> None:
     """Once a quarter as many were opened again as there were ideas, no more are asked for."""
     lab, unlucky = neighbours()
-    while reopened(lab.history) < AGAIN_SHARE * (1 + len(NEIGHBOURS)):
+    while reopened(lab.history.line) < AGAIN_SHARE * (1 + len(NEIGHBOURS)):
         assert answers(lab)
         reopen(lab, unlucky)
     assert not answers(lab)
@@ -122,9 +122,9 @@ def test_reopened_counts_what_was_settled_before() -> None:
     story = Story().idea("x", knob("LR", "1", "2"), decision=Decision.RETEST)
     story.judge("x", Decision.RETEST, probability=0.6, gain=0.0)
     story.judge("x", Decision.DISCARD, probability=0.4, gain=0.0)
-    assert reopened(story.told()) == 0
+    assert reopened(story.told().line) == 0
     story.judge("x", Decision.RETEST, probability=0.6, gain=0.0).judge("x", Decision.DISCARD, probability=0.4, gain=0.0)
-    assert reopened(story.told()) == 1
+    assert reopened(story.told().line) == 1
 
 
 @dataclass
@@ -170,7 +170,7 @@ def test_a_night_runs_it_again_and_judges_it() -> None:
     state = history.state(ExperimentId("worse"))
     decisions = [verdict.decision for verdict in state.verdicts]
     assert len(site.asked) == 2
-    assert reopened(history) == 2
+    assert reopened(history.line) == 2
     assert decisions.count(Decision.RETEST) >= 2
     assert decisions[-1] is Decision.DISCARD
     for verdict in state.verdicts:
@@ -231,7 +231,7 @@ def test_the_loop_runs_it_again_and_judges_it(tmp_path: Path) -> None:
     history = bench.night(ideas=5)
     (name,) = proposer.reopened
     state = history.state(name)
-    assert reopened(history) == 1
+    assert reopened(history.line) == 1
     asked = next(place for place, v in enumerate(state.verdicts) if v.because.startswith("its neighbours"))
     assert state.verdicts[asked].decision is Decision.RETEST
     assert state.verdicts[-1].decision is Decision.DISCARD

@@ -139,7 +139,7 @@ def test_the_simplifier_only_simplifies() -> None:
 
 
 def test_the_local_tuner_stays_near() -> None:
-    """Most of its moves are by less than a factor of two, those of the contrarian by more; never more than eight."""
+    """Most of its moves are by less than a factor of two, those of the contrarian by more; never more than thirty-two."""
 
     def sizes(name: str) -> list[float]:
         moves = [p.what for one in drawn(name, kit(edits=()), 400) for p in one.pieces]
@@ -147,7 +147,7 @@ def test_the_local_tuner_stays_near() -> None:
 
     near_, far = sizes("local_tuner"), sizes("contrarian")
     assert near_[len(near_) // 2] < 2.0 <= far[len(far) // 2]
-    assert max(size for size in far if size < math.inf) <= 8.0 * 1.01  # as written
+    assert max(size for size in far if size < math.inf) <= 32.0 * 1.01  # as written
 
 
 def test_the_contrarian_turns_round_what_paid() -> None:

@@ -148,15 +148,14 @@ def test_never_two_of_a_kind_at_once() -> None:
 
 
 def test_near_misses_are_put_together() -> None:
-    """Two that each fell short of proof are tried at once, and the plan names them as its parents."""
+    """Two that each fell short of proof are gone on with at once, and the plan names whose changes it takes over."""
     night = Night(SMALL)
     first = night.tried("LR", "0.01", "0.015", 0.9)
     second = night.tried("WEIGHT_DECAY", "0.1", "0.2", 0.9)
-    stacks = [idea for idea in night.ideas(60) if idea.plan.parents == (first, second)]
-    assert stacks
-    assert {change.name for change in stacks[0].changes} == {"LR", "WEIGHT_DECAY"}
-    assert stacks[0].plan.emitter == "recombinator"
-    assert not [i for i in night.ideas(60, without=["stacking", "archive"]) if len(i.plan.parents) > 1]
+    both = [idea for idea in night.ideas(20) if {c.name for c in idea.changes} >= {"LR", "WEIGHT_DECAY"}]
+    assert len(both) > 5
+    assert all(set(idea.plan.parents) & {first, second} for idea in both)
+    assert not [i for i in night.ideas(20, without=["stacking", "archive"]) if i.plan.parents]
 
 
 def test_a_near_miss_gets_a_second_chance_on_a_new_champion() -> None:
