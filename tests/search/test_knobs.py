@@ -136,3 +136,19 @@ def test_every_move_of_the_shipped_benchmark_is_in_range() -> None:
                         assert move.value & (move.value - 1) == 0, move  # type: ignore[operator]
             text = set_knob(files, knob, moves(knob)[0].value)["train.py"] if moves(knob) else TRAIN.read_text()
             ast.parse(text)
+
+
+@pytest.mark.parametrize("text", ["1e999", "1e300", "-1e300", "1e-300", "9" * 400, " * ".join(["10**60"] * 6)])
+def test_a_number_out_of_all_range_is_no_knob(text: str) -> None:
+    """Its steps would be infinite or zero, or too large for a float: it is left alone, and nothing fails."""
+    knobs = find_knobs({"t.py": f"N = {text}\nM = 3\nprint(N, M)\n"}, on_gpu=False)
+    assert [knob.name for knob in knobs] == ["M"]
+
+
+def test_a_momentum_never_reaches_one() -> None:
+    """No move of a momentum leads to one or beyond, though it stands below one half and moves by ratios there."""
+    (momentum,) = find_knobs({"t.py": "MOMENTUM = 0.4\nprint(MOMENTUM)\n"}, on_gpu=False)
+    rng = random.Random(0)
+    drawn = [move for _ in range(200) if (move := drawn_move(momentum, rng, 2.0)) is not None]
+    assert len(drawn) > 100
+    assert all(0 <= float(move.value) < 1 for move in [*moves(momentum), *drawn])

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeGuard
 
 from nightlab.errors import EditError
 from nightlab.search.kinds import Kind, is_fixed, kind_of
@@ -21,6 +22,7 @@ Value = bool | int | float | str
 
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
 _DEVICE = re.compile(r"gpu|cuda", re.IGNORECASE)
+_FARTHEST = 100  # powers of ten from one: no setting of a training lies beyond, and its steps would leave the floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,9 +188,10 @@ def _comment(text: Text, node: ast.expr) -> str:
 
 
 def evaluate(node: ast.expr) -> Value | None:
-    """The value of a literal or of arithmetic of literal numbers; None for anything else."""
+    """The value of a literal or of arithmetic of literal numbers; None for anything else, as for 1e300."""
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, bool | int | float | str) else None
+        value = node.value
+        return value if isinstance(value, bool | str) or _is_usable(value) else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         inner = evaluate(node.operand)
         if isinstance(inner, bool | str) or inner is None:
@@ -219,7 +222,14 @@ def _arithmetic(op: ast.operator, a: Value | None, b: Value | None) -> Value | N
         result = _OPERATORS[type(op)](a, b)
     except (ArithmeticError, ValueError, TypeError):
         return None
-    return result if isinstance(result, int | float) and math.isfinite(result) else None
+    return result if _is_usable(result) else None
+
+
+def _is_usable(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number that can be reckoned with: neither infinite nor so large or small that its steps are."""
+    if not isinstance(value, int | float):
+        return False
+    return value == 0 or 10.0**-_FARTHEST <= abs(value) <= 10.0**_FARTHEST
 
 
 @lru_cache(maxsize=4096)

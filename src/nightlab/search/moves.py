@@ -173,7 +173,7 @@ def _allowed(knob: Knob, value: Value) -> bool:
         return (value >= 1) if old > 0 else (value != 0)
     if value == 0:
         return knob.kind.off
-    inside = _is_fraction(knob) or _on_complement(knob.kind.scale, old)
+    inside = _is_fraction(knob) or (knob.kind.scale is Scale.COMPLEMENT and isinstance(old, float) and 0 <= old < 1)
     return (value > 0) == (old >= 0) and (not inside or abs(value) <= (1.0 if _is_fraction(knob) else 0.9999))
 
 
