@@ -130,3 +130,29 @@ def test_it_goes_where_it_paid() -> None:
     moved = [p.what for pieces in answers(trials(60), 40) for p in pieces if p.name == "LR"]
     down = sum(isinstance(move, Move) and move.value < 0.1 for move in moved)  # type: ignore[operator]
     assert down > 2 * (len(moved) - down)
+
+
+def test_a_text_in_place_of_a_number_is_no_measurement() -> None:
+    """Somebody tried "auto" for a number and for a power of two: those trials are passed over, the others count."""
+    told = trials(10)
+    spoilt = [({**told[0][0], "LR": "auto"}, 1.0), ({**told[0][0], "BATCH_SIZE": "auto"}, 1.0)]
+    assert answers([*spoilt, *told], 4) == answers(told, 4)
+    assert answers([*spoilt, *told[2:]], 4) == [()] * 4
+
+
+def test_a_momentum_below_one_half_stays_below_one() -> None:
+    """Its range ends before one, where eight times the value would lie beyond."""
+    knobs = find_knobs({"t.py": "MOMENTUM = 0.3\nLR = 0.1\nprint(MOMENTUM, LR)\n"}, on_gpu=False)
+    told: list[Trial] = [({"MOMENTUM": 0.3 + 0.01 * i, "LR": 0.1}, 1.0 - 0.01 * i) for i in range(12)]
+    found = [piece.what.value for pieces in answers(told, 24, knobs) for piece in pieces if piece.name == "MOMENTUM"]
+    assert found
+    assert all(0 <= value < 1 for value in found)
+
+
+def test_a_number_of_steps_does_not_close_the_lane() -> None:
+    """A warm-up told in steps, not as a share, has its own range; integers beyond what samplers can count have none."""
+    source = "WARMUP = 200.0\nLR = 0.1\nN = 10000000000000000000000000\nprint(WARMUP, LR, N)\n"
+    knobs = find_knobs({"t.py": source}, on_gpu=False)
+    told: list[Trial] = [({"WARMUP": 200.0 + i, "LR": 0.1, "N": 10**25}, 1.0) for i in range(12)]
+    found = {piece.name for pieces in answers(told, 8, knobs) for piece in pieces}
+    assert found == {"WARMUP", "LR"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from nightlab.search.kinds import Scale
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REACHES = 8.0  # ratio to the base's value within which a number is sought
 MIN_TRIALS = 10  # measured configurations before the lane opens: TPE's own number of random ones
 MAX_TRIALS = 250  # the latest that are handed over
+EXACT = 2**53  # integers up to here are exact as floats, which the samplers reckon with
 SAME = 0.02  # ratio by which a number must differ from the base's to count as moved
 
 Trial = tuple[dict[str, Value], float]
@@ -42,8 +43,8 @@ def asked(knobs: Sequence[Knob], trials: Sequence[Trial], rng: random.Random) ->
     if len(space) < 2 or len(trials) < MIN_TRIALS:
         return ()
     powers = {knob.name for knob in knobs if is_power_of_two(knob)}  # sought, and told, by their exponents
-    told = [({n: _exponent(v) if n in powers else v for n, v in values.items()}, loss) for values, loss in trials]
-    answer = _ask(space, told[-MAX_TRIALS:], rng)
+    told = [(_numbers(values, space, powers), loss) for values, loss in trials[-MAX_TRIALS:]]
+    answer = _ask(space, told, rng)
     wanted = {n: 2 ** int(v) if n in powers else v for n, v in answer.items()}
     pieces = []
     for knob in knobs:
@@ -53,6 +54,12 @@ def asked(knobs: Sequence[Knob], trials: Sequence[Trial], rng: random.Random) ->
             if move is not None:
                 pieces.append(Piece(move))
     return tuple(pieces)
+
+
+def _numbers(values: dict[str, Value], space: Collection[str], powers: Collection[str]) -> dict[str, Value]:
+    """What was sought, as the samplers are told it; a text where the base has a number is none of it."""
+    numbers = {n: v for n, v in values.items() if n in space and not isinstance(v, bool | str)}
+    return {n: _exponent(v) if n in powers else v for n, v in numbers.items()}
 
 
 def _ask(space: dict[str, BaseDistribution], trials: Sequence[Trial], rng: random.Random) -> dict[str, Value]:
@@ -97,14 +104,16 @@ def _distribution(knob: Knob) -> BaseDistribution | None:
         exponent, reach = _exponent(value), _exponent(int(REACHES))
         return IntDistribution(max(0, exponent - reach), exponent + reach)
     if isinstance(value, int):
-        if value < 2:
+        if not 2 <= value <= EXACT / REACHES:
             return None
         return IntDistribution(max(1, math.ceil(value / REACHES)), math.floor(value * REACHES), log=True)
     if knob.kind.scale is Scale.COMPLEMENT and 0.5 <= value < 1:
         return FloatDistribution(max(0.0, 1 - (1 - value) * REACHES), 1 - (1 - value) / REACHES)
+    if knob.kind.scale is Scale.COMPLEMENT and value < 0.5:  # below one as well, whatever the ratio
+        return FloatDistribution(0.0 if knob.kind.off else value / REACHES, min(value * REACHES, 1 - 0.5 / REACHES))
     if knob.kind.off or knob.kind.scale is Scale.FRACTION:
         high = value * REACHES if value else 2 * max(knob.kind.enable)
-        return FloatDistribution(0.0, min(1.0, high) if knob.kind.scale is Scale.FRACTION else high)
+        return FloatDistribution(0.0, min(1.0, high) if knob.kind.scale is Scale.FRACTION and value <= 1 else high)
     return FloatDistribution(value / REACHES, value * REACHES, log=True) if value > 0 else None
 
 
