@@ -119,3 +119,30 @@ def test_columns_come_as_they_are_met_and_stay() -> None:
 def test_a_change_of_a_constant_that_the_base_lacks_is_passed_over() -> None:
     """A knob that is none of the baseline's has no place to be measured from."""
     assert Axes({}).array([Point({"LR": "0.2"})]).tolist() == [[0.0]]
+
+
+def test_a_small_baseline_is_no_zero() -> None:
+    """A decay of 1e-4 moves by doublings as one of 0.1 does, though usual values lie far above; zero is below both."""
+    (_, twice), (_, off) = distance("WEIGHT_DECAY", "1e-4", "2e-4"), distance("WEIGHT_DECAY", "1e-4", "0.0")
+    assert twice == pytest.approx(distance("WEIGHT_DECAY", "0.01", "0.02")[1])
+    assert off == pytest.approx(distance("WEIGHT_DECAY", "0.01", "0.0")[1])
+    assert off < 0 < twice
+
+
+def test_a_constant_that_starts_at_zero_can_be_moved() -> None:
+    """The first values to try lie a few doublings from zero, whatever the constant is called."""
+    assert 1 < distance("PURPLE", "0.0", "0.01")[1] < distance("PURPLE", "0.0", "0.1")[1] < 6
+
+
+def test_another_sign_is_another_place() -> None:
+    """What crosses zero has no ratio: minus one half is not where two is."""
+    assert distance("OFFSET", "-0.5", "2.0")[0] == "OFFSET = 2.0"
+    assert distance("OFFSET", "-0.5", "-1.0")[0] == "OFFSET"
+
+
+def test_a_source_from_outside_lies_by_itself() -> None:
+    """Of an experiment whose changes nobody told it is not said that it is where its parent is, nor of its children."""
+    history, places = Story().keep("b").idea("c", knob("LR", "1", "2")).told(), Places()
+    own = f"source {builders.experiment_name('b')}"
+    assert places.of(history, builders.experiment_name("b")) == Point({}, frozenset({own}))
+    assert places.of(history, builders.experiment_name("c")) == Point({"LR": "2"}, frozenset({own}))

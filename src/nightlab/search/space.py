@@ -35,7 +35,7 @@ class Point:
     """How a source differs from the baseline of its line."""
 
     values: Mapping[str, str]  # constant -> its text, where that is another
-    rest: frozenset[str] = frozenset()  # edits by name, free changes by signature
+    rest: frozenset[str] = frozenset()  # edits by name, free changes by signature, sources of unknown change by name
 
     def moved(self, changes: Iterable[Change]) -> Point:
         """The point that is reached by further changes."""
@@ -69,7 +69,12 @@ class Places:
             here = parent
         for name in reversed(path):
             described = history.state(name).experiment
-            point = point.moved(described.changes) if described.parent is not None else Point({})
+            if described.parent is None:
+                point = Point({})
+            elif described.changes:
+                point = point.moved(described.changes)
+            else:  # brought from outside: nobody told what it changes, so that it lies nowhere else
+                point = Point(point.values, point.rest | {f"source {name}"})
             self._known[name, described.parent] = point
         return point
 
@@ -148,17 +153,27 @@ def distance(name: str, old: str, new: str) -> tuple[str, float]:
     """Column and coordinate of a constant that is `new` where the baseline has `old`."""
     kind = kind_of(name)
     start, value = literal(old), literal(new)
-    if isinstance(start, bool | str | None) or isinstance(value, bool | str | None):
+    if isinstance(start, bool | str | None) or isinstance(value, bool | str | None) or start * value < 0:
         return f"{name} = {new}", reach(kind.name, "switch")
-    return name, (coordinate(kind, value) - coordinate(kind, start)) * reach(kind.name, "up")
+    return name, (coordinate(kind, value, start) - coordinate(kind, start, start)) * reach(kind.name, "up")
 
 
-def coordinate(kind: Kind, value: Value) -> float:
-    """Where a number lies on the scale of its kind, in doublings."""
+def coordinate(kind: Kind, value: Value, start: Value | None = None) -> float:
+    """Where a number lies on the scale of its kind, in doublings.
+
+    Zero is half of the smallest sensible value where it means "not used", or where the constant starts from it. A
+    baseline below that value has shown that it is sensible too.
+
+    Args:
+        kind: of the constant.
+        value: the number.
+        start: what the baseline has, where one is at hand.
+    """
     assert not isinstance(value, bool | str)
     if kind.scale is Scale.COMPLEMENT and 0 <= value < 1:
         return -math.log2(1.0 - value) if value >= 0.5 else 2.0 * value
-    small = 0.5 * min(kind.enable) if kind.off else 0.0
+    assert not isinstance(start, str)
+    small = 0.5 * min(*kind.enable, abs(start or math.inf)) if kind.off or start == 0 else 0.0
     if value < 0 or value + small <= 0:
         return -coordinate(kind, -value) if value < 0 else math.log2(1e-9)
     return math.log2(value + small)
