@@ -206,3 +206,9 @@ def test_another_emitter_follows_a_streak_of_the_anomaly_chaser() -> None:
     assert "anomaly_chaser" not in emitters(night)
     night.tried("LR", "0.01", "0.002", 0.1, gain=-0.02, plan=plan("local_tuner"))
     assert "anomaly_chaser" in emitters(night)
+
+
+def test_gains_without_a_chance_break_nothing() -> None:
+    """A verdict by numbers of old that names a gain and no chance is no division by zero."""
+    story = tell(Story(), "contrarian", 2, gain=0.02, probability=None, spread=0.0)
+    assert all(0 < credit.rate < 1 for credit in credits_of(story).values())

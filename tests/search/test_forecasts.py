@@ -73,7 +73,8 @@ def test_goes_on_where_it_paid() -> None:
 
 
 @pytest.mark.parametrize(("factor", "direction"), [(1000.0, Direction.MINIMIZE), (1e-6, Direction.MINIMIZE),
-                                                   (1.0, Direction.MAXIMIZE), (250.0, Direction.MAXIMIZE)])  # fmt: skip
+                                                   (1.0, Direction.MAXIMIZE), (250.0, Direction.MAXIMIZE),
+                                                   (1e-20, Direction.MAXIMIZE)])  # fmt: skip
 def test_nothing_depends_on_the_metric_s_units_or_direction(factor: float, direction: Direction) -> None:
     """A metric times a thousand, or one that is maximised, gives the same chances; gains in its own units."""
     points = [lr(0.025), lr(0.3), depth(10), depth(4), Point({"LR": "0.05", "DEPTH": "10"})]
@@ -216,3 +217,15 @@ def test_the_nearest_is_how_far_what_ran_or_crashed_lies() -> None:
     nearest = foretold(story, [Point({}), lr(0.2), depth(16), lr(0.21)]).nearest
     assert nearest[:3] == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
     assert 0.01 < nearest[3] < 0.2
+
+
+def test_runs_of_a_final_block_make_no_value_surer() -> None:
+    """Their values steer nothing, and neither does their number."""
+    story, other = uphill(), uphill()
+    for seed in range(4):
+        other._run("a", f"final-{seed}", Finished(metrics=metrics(0.5)), Purpose.FINAL, 1_000_000 + seed)
+    for one in (story, other):
+        one._run("lr2", "lr2-43", Finished(metrics=metrics(1.004)), Purpose.REPLICATE, 43)  # which tells the noise
+    points = [lr(0.025), depth(10)]
+    assert gains(foretold(other, points)) == gains(foretold(story, points))
+    assert foretold(other, points).deviation.tolist() == foretold(story, points).deviation.tolist()

@@ -130,7 +130,8 @@ class _Tally:
         )
 
     def means(self) -> tuple[float, float, float]:
-        gain = self.gain / self.better if self.gain > 0 else 1.0  # of nothing: then chances alone decide
+        has_gained = self.gain > 0 and self.better > 0
+        gain = self.gain / self.better if has_gained else 1.0  # of nothing: then chances alone decide
         return self.better / self.weight, gain, self.minutes / self.weight
 
 

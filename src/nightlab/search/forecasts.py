@@ -48,7 +48,7 @@ A baseline is somebody's choice, so that its neighbourhood is more likely a vall
 steps would have the best chances of all before anything was measured."""
 
 BLUR = 0.1  # deviation of a run, as a share of its (bent) distance to the base in the metric
-TINY = 1e-12  # smallest scale: where all values are equal
+TINY = 1e-12  # smallest scale, as a share of the base's level: where all values are equal
 SURE = 1e-6  # smallest variance of a run, in squared units of the scale: keeps the matrix regular
 
 MAX_ROWS = 256  # experiments that a forecast rests on, the nearest to the base: the work grows with their cube
@@ -136,8 +136,9 @@ class Screen:
         if own and len(losses) >= MIN_ROWS:
             noise = _noise([state for state, _ in values], direction)
             far = np.abs(losses - own[0])
-            self.scale = max(float(np.median(far[far > 0])) if far.any() else 0.0, noise, TINY)
-            counts = np.array([len(state.finished()) for state, _ in values])[chosen]
+            level = abs(own[0]) or 1.0
+            self.scale = max(float(np.median(far[far > 0])) if far.any() else 0.0, noise, TINY * level)
+            counts = np.array([len(steering(state)) for state, _ in values])[chosen]
             apart = losses - own[0]
             bent = np.arcsinh(apart / self.scale)
             noisy = noise / np.sqrt(counts) / np.hypot(apart, self.scale)
@@ -169,7 +170,7 @@ class Screen:
         all_of_them = np.concatenate([to_tried, to_broken, to_given_up], axis=1)
         return Outlook(
             loss=loss[1:] - loss[0],
-            deviation=np.maximum(deviation[1:], 1e-12),
+            deviation=np.maximum(deviation[1:], TINY * self.scale),
             crash=(CRASHES + crashed) / (TRIES + crashed + ran),
             nearest=all_of_them.min(axis=1) if all_of_them.shape[1] else np.full(len(points), np.inf),
             model="prior" if self._process is None else "history",
@@ -195,8 +196,13 @@ class Screen:
 
 def mean_loss(state: ExperimentState, direction: Direction) -> float | None:
     """Mean of an experiment's believed values, as a loss; None where it has none, or has failed."""
-    values = [run.value for run in state.finished() if run.run.purpose.steers and run.value is not None]
+    values = steering(state)
     return None if not values or has_crashed(state) else direction.sign * sum(values) / len(values)
+
+
+def steering(state: ExperimentState) -> list[float]:
+    """Believed values of the runs that may decide something: those of a final block are kept out."""
+    return [run.value for run in state.finished() if run.run.purpose.steers and run.value is not None]
 
 
 def has_crashed(state: ExperimentState) -> bool:
@@ -216,7 +222,7 @@ def _noise(states: Sequence[ExperimentState], direction: Direction) -> float:
     """
     squares, freedom = 0.0, 0
     for state in states:
-        values = [run.value for run in state.finished() if run.run.purpose.steers and run.value is not None]
+        values = steering(state)
         if len(values) > 1:
             mean = sum(values) / len(values)
             squares += sum((value - mean) ** 2 for value in values)
