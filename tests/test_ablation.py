@@ -159,6 +159,22 @@ def test_hours_are_kept() -> None:
     assert late.purpose is Purpose.FINAL
 
 
+def test_money_is_kept() -> None:
+    """Removals are paid for while the final block can be paid as well; after that it comes at once."""
+    lab = replace(LAB, budget=replace(LAB.budget, hour_price=60.0))  # one a minute; eight runs were made
+    events = [*CHAIN]
+
+    def after_spending(cost: float) -> decide.Step:
+        events[1] = replace(began(ideas=None), cost=cost)
+        return decide.next_step(fold(*events), lab, now=EPOCH)
+
+    assert after_spending(19.5) == Propose()
+    assert after_spending(18.5) == Ablate(link=B)
+    late = after_spending(16.5)
+    assert isinstance(late, Execute)
+    assert late.purpose is Purpose.FINAL
+
+
 def test_a_new_champion_closes_removals_of_the_old_one() -> None:
     """Their question is about a source that nobody builds on any more; they are closed without a run."""
     events = (*CHAIN, removal("x", "d", B), *kept("e", "d", 0.6))

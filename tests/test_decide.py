@@ -268,6 +268,22 @@ def test_the_last_hour_belongs_to_the_end(after_minutes: float, expected: type[S
     assert isinstance(step(*events, now=began_at + 60 * after_minutes), expected)
 
 
+@pytest.mark.parametrize(("cost", "expected"), [(11.5, Propose), (11.0, Done)])
+def test_the_last_money_belongs_to_the_end(cost: float, expected: type[Step]) -> None:
+    """A new idea is proposed only while its run and the final block can be paid (runs of a minute, one a minute)."""
+    lab = replace(LAB, budget=replace(LAB.budget, hour_price=60.0))
+    events = (*START[:1], replace(began(ideas=None), cost=cost), *BASE[2:])
+    assert isinstance(step(*events, lab=lab), expected)
+
+
+def test_runs_under_way_are_paid_too() -> None:
+    """What several places have in work counts as usual runs before it has ended: no place spends it again."""
+    lab = replace(LAB, budget=replace(LAB.budget, hour_price=60.0))
+    events = (*START[:1], replace(began(ideas=None), cost=12.5), *BASE[2:])
+    assert step(*events, proposed("b"), *ran("b1", "b"), lab=lab) == Propose()
+    assert step(*events, proposed("b"), *ran("b1", "b"), proposed("c"), *ran("c1", "c"), lab=lab) == Wait()
+
+
 def finals(upto: int, outcome: Outcome | None = None) -> list[Event]:
     pairs = [(index, arm) for index in range(4) for arm in (("b", "a"), ("a", "b"))[index % 2]][:upto]
     return [

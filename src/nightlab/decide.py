@@ -455,16 +455,17 @@ def _idea_step(history: History, state: ExperimentState, champion: ExperimentId)
 def _ablation_step(
     history: History, settings: Settings, now: float, unbuildable: Collection[ExperimentId]
 ) -> Ablate | None:
-    """The link to leave out next, while runs and hours for it are left once every idea has its verdict."""
+    """The link to leave out next, while runs, hours and money for it are left once every idea has its verdict."""
     night = history.night
     assert night is not None
     waiting = sum(not state.runs for state in _open_ideas(history))
     if not settings.judge.ablate or night.began.ideas == 0 or _removals_left(history) <= waiting:
         return None
-    if night.began.hours is not None:
-        reserve = _typical_s(history) * (1 + 2 * settings.judge.final_runs)
-        if now + reserve >= night.at + 3600 * night.began.hours:
-            return None
+    reserve = _typical_s(history) * (1 + 2 * settings.judge.final_runs)
+    if night.began.hours is not None and now + reserve >= night.at + 3600 * night.began.hours:
+        return None
+    if night.began.cost is not None and _price(history, settings, reserve) >= night.began.cost:
+        return None
     link = ablation.next_link(history, unbuildable)
     return None if link is None else Ablate(link=link)
 
@@ -533,8 +534,15 @@ def _money_spent(history: History, settings: Settings, unbuildable: Collection[E
     assert night is not None
     if night.began.cost is None:
         return False
-    seconds = night_s(history) + _reserve_s(history, settings, unbuildable)
-    return seconds / 3600 * settings.budget.hour_price >= night.began.cost
+    return _price(history, settings, _reserve_s(history, settings, unbuildable)) >= night.began.cost
+
+
+def _price(history: History, settings: Settings, coming_s: float) -> float:
+    """What the latest night costs with that many further seconds; runs under way count as usual ones."""
+    night = history.night
+    ours = [r for r in history.running.values() if night is not None and r.run.night == night.began.night]
+    seconds = night_s(history) + len(ours) * _typical_s(history) + coming_s
+    return seconds / 3600 * settings.budget.hour_price
 
 
 def night_s(history: History) -> float:
