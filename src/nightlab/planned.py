@@ -6,14 +6,16 @@ from random import Random
 
 from nightlab import decide
 from nightlab.config import Settings
-from nightlab.errors import GitError
+from nightlab.errors import GitError, LabError
 from nightlab.git import Git
 from nightlab.history import History
 from nightlab.runner import machine
 from nightlab.runner.workspace import pinned
-from nightlab.search.propose import Proposer
+from nightlab.search.propose import Proposer, nothing_known, published
 from nightlab.sources import Sources
 from nightlab.types import Again, Exhausted, Files, Idea
+
+RECIPE_METRIC = "val_bpb"  # which the published recipe's response surface is measured in: of others it says nothing
 
 
 def built_in(settings: Settings, git: Git, *, on_gpu: bool) -> Proposer:
@@ -29,7 +31,7 @@ def built_in(settings: Settings, git: Git, *, on_gpu: bool) -> Proposer:
     def files_at(commit: str) -> Files | None:
         try:
             return sources.at(commit)
-        except GitError:  # a commit that is gone is merged with nothing
+        except (GitError, LabError):  # a commit that is gone, or no text, is merged with nothing
             return None
 
     return Proposer(
@@ -37,6 +39,7 @@ def built_in(settings: Settings, git: Git, *, on_gpu: bool) -> Proposer:
         files_at=files_at,
         on_gpu=on_gpu,
         direction=settings.metric.direction,
+        effects_of=published if settings.metric.name == RECIPE_METRIC else nothing_known,
         worth=settings.search.worth,
     )
 

@@ -188,7 +188,7 @@ class Screen:
                 old, new = literal(start), literal(text)
                 way = "switch" if old is None or new is None else way_of(old, new).value
                 doubt += pessimism(kind_of(name).name, way) * abs(moved) + CURVED * moved**2
-        for name in point.rest:
+        for name in sorted(point.rest):  # sets have another order in another process, and sums depend on it
             edit = BY_NAME.get(name)
             doubt += pessimism(edit.family if edit is not None else "", "edit")
         return told + self.scale * doubt

@@ -140,7 +140,7 @@ class Axes:
             start = self._origin.get(name)
             if start is not None and text != start:
                 yield distance(name, start, text)
-        for name in point.rest:
+        for name in sorted(point.rest):  # sets have another order in another process, and sums depend on it
             edit = BY_NAME.get(name)
             edits += edit is not None
             yield f"edit {name}", reach(edit.family, "edit") if edit is not None else 1.0
