@@ -205,6 +205,7 @@ class Lab:
             asked = any(limit is not None for limit in (ideas, hours, cost))
             spent = night.began.hours is not None and self._clock() >= night.at + 3600 * night.began.hours
             if base in chain and not (spent and asked):
+                self._refuse_without_price(night.began.cost)
                 return True
             if not asked:
                 raise UsageError(
@@ -215,13 +216,17 @@ class Lab:
             self._tell(NightEnded(night=night.began.night, reason=why))
         if ideas is None and hours is None and cost is None:
             raise UsageError("a night needs an end", hint="say --runs N (ideas to try), --hours H or --cost MONEY")
+        self._refuse_without_price(cost)
+        start = night.began.baseline if night is not None and base in chain else base
+        self._begin_night(start, ideas=ideas, hours=hours, seed=seed, mode=mode, cost=cost)
+        return False
+
+    def _refuse_without_price(self, cost: float | None) -> None:
+        """A night that is to end by money would never end where an hour costs nothing."""
         if cost is not None and not self.settings.budget.hour_price > 0:
             raise UsageError(
                 "nobody knows what an hour costs here", hint="set budget.hour_price in nightlab.toml, then say --cost"
             )
-        start = night.began.baseline if night is not None and base in chain else base
-        self._begin_night(start, ideas=ideas, hours=hours, seed=seed, mode=mode, cost=cost)
-        return False
 
     def go_on(self) -> None:
         """Be in a night of the latest line, whatever is committed now: the unfinished one, or one without ideas.
