@@ -13,7 +13,7 @@ from nightlab.config import load_settings
 from nightlab.ledger import Ledger
 from nightlab.loop import lease
 from nightlab.mirroring import compare
-from nightlab.types import Imported, Metrics, RunId
+from nightlab.types import EMITTERS, Imported, Metrics, RunId
 from tests.builders import EPOCH, Repo
 from tests.memories import Memory, Said
 
@@ -192,7 +192,7 @@ def test_next_offers_what_is_not_proven_first(lab: Memory) -> None:
     assert lines[2] == "nightlab replicate 1 --seeds 2"
     assert lines[-1] == "nightlab run --runs 20"
     found = parsed(lab("next", "--json"))
-    assert set(found) == {"lab", "champion", "todo"}
+    assert set(found) == {"lab", "champion", "todo", "idea"}
     assert set(found["todo"][0]) == {
         "what", "command", "why", "experiment", "number", "description", "runs", "seeds", "probability",
     }  # fmt: skip
@@ -205,6 +205,48 @@ def test_next_in_an_empty_lab(lab: Memory) -> None:
     assert said.code == 0
     assert "no night has run yet" in said.out
     assert not lab.database.exists()
+
+
+def test_next_shows_what_the_search_would_try(lab: Memory) -> None:
+    """The idea with its emitter and phase on the screen and as `idea` in the JSON, the same each time; nothing starts.
+
+    A forecast stands there once three experiments have run, and none before.
+    """
+    assert lab("run", "--runs", "0").code == 0
+    first = parsed(lab("next", "--json"))["idea"]
+    assert first == parsed(lab("next", "--json"))["idea"]
+    assert first["emitter"] in EMITTERS
+    assert first["phase"] == "explore"
+    assert "LR" in first["description"]
+    assert first["forecast"] is None
+    assert "foretold" not in lab("next").out
+    lab("run", "--runs", "3")
+    before = lab.database.stat().st_size
+    idea = parsed(lab("next", "--json"))["idea"]
+    assert set(idea) == {
+        "description", "emitter", "phase", "niche", "hypothesis", "brief", "again", "forecast", "conjectures",
+    }  # fmt: skip
+    assert set(idea["forecast"]) == {"gain", "deviation", "chance", "crash", "model"}
+    screen = lab("next").out
+    assert f"the search would {'run again' if idea['again'] else 'try'}: {idea['description']}" in screen
+    assert f"foretold: gain {idea['forecast']['gain']:+.2g}" in screen
+    assert idea["brief"] in screen
+    assert lab.database.stat().st_size == before
+
+
+def test_next_says_why_the_search_has_nothing(tmp_path: Path) -> None:
+    """A source without a constant to move: the reason and no idea, no forecast and no traceback."""
+    Repo.make(tmp_path / "bare", {"train.py": 'print("loss:", 1)\n', "nightlab.toml": TOML})
+    bare = Memory(tmp_path / "bare")
+    assert bare("run", "--runs", "0").code == 0
+    said = bare("next")
+    assert said.code == 0, said.err
+    assert "the search would try: nothing" in said.out
+    assert "only agents and models can propose" in said.out
+    idea = parsed(bare("next", "--json"))["idea"]
+    assert idea["description"] == "nothing"
+    assert "no constant in capitals" in idea["brief"]
+    assert (idea["emitter"], idea["forecast"]) == ("", None)
 
 
 def test_next_while_a_night_runs(lab: Memory) -> None:
@@ -287,3 +329,33 @@ def test_a_night_remembers_its_mode(lab: Memory, words: tuple[str, ...], mode: s
         assert [night.began.mode for night in ledger.history().nights] == [mode]
     assert parsed(lab("status", "--json"))["night"]["mode"] == mode
     assert ("exploring" in lab("status").out) is (mode == "explore")
+
+
+# --- run --cost -------------------------------------------------------------------------------------------------
+
+
+def test_a_night_by_money_needs_a_price(lab: Memory) -> None:
+    """Without one it is no night, and the hint names the setting; with one it ends by it and says so."""
+    said = lab("run", "--cost", "1")
+    assert said.code == 2
+    assert "nobody knows what an hour costs here" in said.err
+    assert "budget.hour_price" in said.err
+    (lab.root / "nightlab.toml").write_text(f"{TOML}[budget]\nhour_price = 3600.0\n")  # one a second
+    said = lab("run", "--cost", "0.001")
+    assert said.code == 0, said.err
+    assert "night 1 begins: a cost of 0.001," in said.err
+    with Ledger.read(lab.database) as ledger:
+        night = ledger.history().night
+    assert night is not None
+    assert night.ended is not None
+    assert night.began.cost == 0.001
+    assert night.ended.reason == "its money is spent"
+
+
+@pytest.mark.parametrize("money", ["0", "-1", "nan", "inf", "much"])
+def test_money_that_is_none(lab: Memory, money: str) -> None:
+    """What cannot be spent is refused before anything starts."""
+    said = lab("run", f"--cost={money}")
+    assert said.code == 2
+    assert money in said.err
+    assert not lab.database.exists()

@@ -113,8 +113,7 @@ class Screen:
     def _line(self, recorded: Recorded, history: History) -> Text | None:
         event = recorded.event
         if isinstance(event, NightBegan):
-            wanted = f"{event.ideas} ideas" if event.ideas is not None else f"{event.hours:g} hours"
-            return Text(f"night {len(history.nights)} begins: {wanted}, search seed {event.seed}", style="bold")
+            return Text(f"night {len(history.nights)} begins: {_limits(event)}, search seed {event.seed}", style="bold")
         if isinstance(event, Proposed) and event.experiment.parent is not None:
             return _stamped(history, event.experiment, "idea", "cyan", safe.plain(event.experiment.hypothesis))
         if isinstance(event, Ended):
@@ -146,7 +145,7 @@ class Screen:
         night = history.night
         assert night is not None
         began = night.began
-        target = f"{began.ideas} ideas" if began.ideas is not None else f"{began.hours:g} hours"
+        target = _limits(began)
         self._say(Text(f"going on with night {night.number}, whose own end holds: {target}", style="bold"))
 
     # --- the live picture -----------------------------------------------------------------------------------
@@ -335,3 +334,11 @@ def _stamped(history: History, experiment: Experiment, word: str, style: str, re
     line.append(f" #{history.state(experiment.id).number} {safe.plain(experiment.description)}", style="bold")
     line.append(f"  {rest}")
     return line
+
+
+def _limits(began: NightBegan) -> str:
+    """What ends the night, whichever comes first."""
+    limits = [f"{began.ideas} ideas"] if began.ideas is not None else []
+    limits += [f"{began.hours:g} hours"] if began.hours is not None else []
+    limits += [f"a cost of {began.cost:g}"] if began.cost is not None else []
+    return " or ".join(limits)
