@@ -139,7 +139,7 @@ def test_the_simplifier_only_simplifies() -> None:
 
 
 def test_the_local_tuner_stays_near() -> None:
-    """Most of its moves are by less than a factor of two, those of the contrarian by more; never more than thirty-two."""
+    """Most of its moves are by less than a factor of two, the contrarian's by more; never more than thirty-two."""
 
     def sizes(name: str) -> list[float]:
         moves = [p.what for one in drawn(name, kit(edits=()), 400) for p in one.pieces]
