@@ -359,3 +359,17 @@ def test_money_that_is_none(lab: Memory, money: str) -> None:
     assert said.code == 2
     assert money in said.err
     assert not lab.database.exists()
+
+
+def test_a_night_ends_when_nothing_is_worth_its_run(lab: Memory) -> None:
+    """With `search.worth` set the night ends of itself and gives the reason, where people look for it."""
+    (lab.root / "nightlab.toml").write_text(f"{TOML}[search]\nworth = 1000.0\n")
+    said = lab("run", "--runs", "9")
+    assert said.code == 0, said.err
+    with Ledger.read(lab.database) as ledger:
+        history = ledger.history()
+    assert history.night is not None
+    assert history.night.ended is not None
+    assert history.night.ended.reason.endswith("search.worth asks for 1000")
+    assert len(history.experiments) == 3
+    assert "search.worth asks for 1000" in lab("next").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nightlab.report.knowledge import learnt_lines
+from nightlab.types import Forecast, Plan
 from tests.search.histories import Story, crash, edit, knob
 
 LR = knob("MATRIX_LR", "0.04", "0.05")
@@ -40,3 +41,24 @@ def test_crashes_of_an_earlier_champion_are_left_out() -> None:
     """What crashed before the base changed is no news for the morning."""
     story = Story().idea("x", knob("DEPTH", "8", "9"), outcome=crash("out of memory")).keep("b", LR)
     assert "out of memory" not in "\n".join(learnt_lines(story.told()))
+
+
+def test_forecasts_are_scored_by_emitter_and_together() -> None:
+    """A table with what was foretold, what came, both scores and the share inside; a dash where no gain is known."""
+    told = Forecast(gain=-0.01, deviation=0.01, chance=0.25, model="history")
+    story = Story().idea("b", LR, gain=-0.01, probability=0.5, plan=Plan(emitter="contrarian", forecast=told))
+    story.idea("c", knob("DEPTH", "8", "9"), outcome=crash(), plan=Plan(emitter="simplifier", forecast=told))
+    lines = learnt_lines(story.told())
+    start = next(place for place, line in enumerate(lines) if line.startswith("Forecasts stored before the runs"))
+    assert lines[start - 1] == ""
+    assert lines[start + 2].startswith("| emitter | ideas | foretold better |")
+    assert lines[start + 4 :] == [
+        "| simplifier | 1 | 25% | 0% | 0.062 (0.000) | - |",
+        "| contrarian | 1 | 25% | 50% | 0.312 (0.250) | 100% |",
+        "| all | 2 | 25% | 25% | 0.188 (0.188) | 100% |",
+    ]
+
+
+def test_without_forecasts_there_is_no_table() -> None:
+    """Ideas that nobody foretold anything of are not scored."""
+    assert "Forecasts" not in "\n".join(learnt_lines(Story().keep("b", LR).told()))

@@ -11,11 +11,24 @@ from collections import Counter
 import pytest
 
 from nightlab.search import priors
+from nightlab.search.conjectures import conjectures
 from nightlab.search.forecasts import MIN_ROWS
 from nightlab.search.knobs import Knob
-from nightlab.search.propose import PARTS, Proposer
+from nightlab.search.propose import CITED, PARTS, Proposer
 from nightlab.search.source import source_hash
-from nightlab.types import EMITTERS, ChangeKind, Decision, Exhausted, ExperimentId, Files, Idea, Phase
+from nightlab.types import (
+    EMITTERS,
+    Again,
+    ChangeKind,
+    Decision,
+    Direction,
+    Exhausted,
+    ExperimentId,
+    Files,
+    Idea,
+    Phase,
+    Plan,
+)
 from tests.search.labs import ROOT, SHIPPED, SMALL, Night, a_proposer, play
 
 
@@ -238,3 +251,41 @@ def test_a_chance_is_the_table_s_or_the_average_log_s() -> None:
     assert priors.chance("no such kind", "up") == pytest.approx(priors.OVERALL)
     assert priors.chance("batch", "down") > priors.OVERALL > priors.chance("depth", "up")
     assert all(0 < priors.chance(*cell) < 1 for cell in priors.TABLE)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_run_that_is_worth_less_than_its_price_is_not_asked_for(direction: Direction) -> None:
+    """From the first forecast on the search ends where the best it can think of gains too little, and says how much."""
+
+    def answer(worth: float, experiments: int = 3) -> Idea | Again | Exhausted:
+        night = Night(SMALL, units=100.0, direction=direction)
+        for new in ("0.02", "0.005", "0.04")[:experiments]:
+            night.tried("LR", "0.01", new, 0.2)
+        return night.ask(Proposer(settings_digest="s", on_gpu=False, direction=direction, worth=worth))
+
+    dear = answer(50.0)
+    assert isinstance(dear, Exhausted)
+    assert "another run is expected to gain" in dear.reason
+    assert dear.reason.endswith("at most, and search.worth asks for 50")
+    assert 0 < float(dear.reason.split("gain ")[1].split()[0]) < 50
+    assert isinstance(answer(1e-6), Idea)
+    assert isinstance(answer(0.0), Idea)
+    assert isinstance(answer(50.0, experiments=1), Idea)  # nothing tells yet how far the metric moves
+
+
+def test_a_plan_names_the_conjectures_that_speak_of_it() -> None:
+    """By ids that are on record, those of its own changes first, three at most; none before there are any."""
+    night = Night(SMALL)
+    assert all(idea.plan.cites == () for idea in night.ideas(5))
+    for new in ("0.02", "0.03"):
+        night.tried("LR", "0.01", new, 0.6, gain=0.001, plan=Plan(emitter="local_tuner"))
+    claims = {claim.id: claim for claim in conjectures(night.history, night.champion)}
+    (own,) = (claim.id for claim in claims.values() if claim.change == "LR up")
+    ideas = night.ideas(60)
+    assert all(set(idea.plan.cites) <= set(claims) and len(idea.plan.cites) <= CITED for idea in ideas)
+    up = [i for i in ideas if any(c.name == "LR" and float(c.new) > 0.01 for c in i.changes)]
+    down = [i for i in ideas if any(c.name == "LR" and float(c.new) < 0.01 for c in i.changes)]
+    assert up
+    assert down
+    assert all(idea.plan.cites[0] == own for idea in up)
+    assert all(own not in idea.plan.cites for idea in down)
