@@ -156,3 +156,11 @@ def test_a_number_of_steps_does_not_close_the_lane() -> None:
     told: list[Trial] = [({"WARMUP": 200.0 + i, "LR": 0.1, "N": 10**25}, 1.0) for i in range(12)]
     found = {piece.name for pieces in answers(told, 8, knobs) for piece in pieces}
     assert found == {"WARMUP", "LR"}
+
+
+@pytest.mark.parametrize("odd", [0.0, -0.1])
+def test_what_has_no_logarithm_is_passed_over(odd: float) -> None:
+    """Somebody tried a rate of zero, or below: that trial does not count, and the others do."""
+    told = trials(10)
+    spoilt: list[Trial] = [({**told[0][0], "LR": odd}, 1.0)]
+    assert answers([*spoilt, *told], 4) == answers(told, 4)

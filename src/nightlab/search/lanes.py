@@ -72,7 +72,7 @@ def _ask(space: dict[str, BaseDistribution], trials: Sequence[Trial], rng: rando
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     known: list[FrozenTrial] = []
     for values, loss in trials:
-        inside = {n: v for n, v in values.items() if n in space and space[n]._contains(space[n].to_internal_repr(v))}
+        inside = {n: v for n, v in values.items() if _is_inside(space[n], v)}
         if len(inside) == len(space):
             known.append(create_trial(params=inside, distributions=space, value=loss))
     if len(known) < MIN_TRIALS:
@@ -91,6 +91,13 @@ def _ask(space: dict[str, BaseDistribution], trials: Sequence[Trial], rng: rando
             study.add_trial(known[-1])
         params = study.ask(space).params
     return dict(params)
+
+
+def _is_inside(distribution: BaseDistribution, value: Value) -> bool:
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:  # zero and what is below have no place on a logarithmic scale
+        return False
 
 
 def _distribution(knob: Knob) -> BaseDistribution | None:
