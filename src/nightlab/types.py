@@ -88,7 +88,7 @@ class Forecast:
     deviation: float  # standard deviation of that gain as the model sees it
     chance: float  # P(better than the champion)
     crash: float = 0.0  # P(it crashes)
-    model: str = ""  # what the forecast rests on: "prior" (public histories alone), "history"
+    model: str = ""  # what the forecast rests on: "history", the lab's own runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Plan:
     niche: str = ""  # the niche wanted, not the one measured afterwards
     phase: str = ""  # of the search when it was planned
     forecast: Forecast | None = None
-    cites: tuple[str, ...] = ()  # conjectures that speak for it
+    cites: tuple[str, ...] = ()  # conjectures that speak of it, for or against
     parents: tuple[ExperimentId, ...] = ()  # stepping stones whose changes it takes over, besides its parent
     seeds: int = 1  # runs wanted before the first verdict
     without: ExperimentId | None = None  # of a removal: the link of the champion's chain whose change is left out

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nightlab.history import History
+from nightlab.search.effects import Surface, laid_over
 from nightlab.search.forecasts import MOVED, Outlook, Screen, has_crashed, mean_loss
 from nightlab.search.knobs import find_knobs
 from nightlab.search.priors import reach
@@ -229,3 +230,25 @@ def test_runs_of_a_final_block_make_no_value_surer() -> None:
     points = [lr(0.025), depth(10)]
     assert gains(foretold(other, points)) == gains(foretold(story, points))
     assert foretold(other, points).deviation.tolist() == foretold(story, points).deviation.tolist()
+
+
+def test_a_known_surface_counts_before_there_are_runs_whatever_its_units() -> None:
+    """The recipe's effects and the doubts beside them are told in one unit: a thousand times the one, the other too."""
+
+    def before(factor: float) -> Outlook:
+        surface = Surface(
+            recipe={"lr": 0.1, "matrix-lr": 0.04},
+            lines={"lr": 0.002 * factor, "matrix-lr": -0.003 * factor},
+            products={("lr", "lr"): 0.001 * factor},
+        )
+        points = [lr(0.2), lr(0.05), Point({"MATRIX_LR": "0.08"}), depth(10)]
+        story = Story()
+        return Screen(
+            story.told(), A, KNOBS, Direction.MINIMIZE, Places(), lambda texts: laid_over(surface, texts)
+        ).outlook(points)
+
+    small, large = before(1.0), before(1000.0)
+    assert small.model == "prior"
+    assert np.allclose(large.loss, 1000.0 * small.loss)
+    assert np.allclose(large.deviation, 1000.0 * small.deviation)
+    assert 0.0 < abs(small.loss[2]) < 0.02

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from nightlab.search.kinds import kind_of
 from nightlab.search.knobs import literal
@@ -36,6 +37,11 @@ class Effects:
 
     surface: Surface
     kinds: Mapping[str, str]  # constant -> its kind, of those that stand as in the recipe
+
+    @property
+    def slope(self) -> float:
+        """By how much a doubling usually moves the metric: the median over the constants, bpb; 0.0 where none does."""
+        return median([abs(w) for kind, w in self.surface.lines.items() if kind in self.kinds.values()] or [0.0])
 
     def loss(self, values: Mapping[str, str]) -> float:
         """What the constants' values are expected to cost, bpb; negative is better. Others are passed over."""

@@ -132,7 +132,8 @@ class Screen:
         losses = np.array([loss for _, loss in values])[chosen]
         own = [loss for state, loss in values if state.experiment.id == base]
         self._process: GaussianProcessRegressor | None = None
-        self.scale = 1.0
+        slope = self._effects.slope if self._effects is not None else 0.0
+        self.scale = slope / MOVED or 1.0  # before there is any: what is known of the recipe counts in its own units
         if own and len(losses) >= MIN_ROWS:
             noise = _noise([state for state, _ in values], direction)
             far = np.abs(losses - own[0])

@@ -15,7 +15,7 @@ from nightlab.types import Decision, ExperimentId, Phase
 RECENT = 5  # experiments that the rules look at (surface contract 2.2)
 CRASHES = 2  # of them that crashed: first of all nothing may crash
 PAYING = 2  # of them that were better: go on there
-PLATEAU = 4  # experiments without a promotion from which on the search looks further afield
+STALLED = 4  # experiments without a promotion from which on the search looks further afield
 BARREN = 6  # the same from which on near misses are put together
 NEAR_MISSES = 2  # there must be so many of them for that
 REMEMBERED = 60  # experiments back to which a near miss counts; twelve of five, as the older state kept them
@@ -38,7 +38,7 @@ def phase(history: History, base: ExperimentId) -> Phase:
     fruitless = stall(history, base)
     if fruitless >= BARREN and len(list(islice(near_misses(history, base), NEAR_MISSES))) >= NEAR_MISSES:
         return Phase.RECOMBINE
-    if fruitless >= PLATEAU:
+    if fruitless >= STALLED:
         return Phase.EXPLORE
     return Phase.EXPLOIT if sum(_paid(state) for state in recent) >= PAYING else Phase.EXPLORE
 
