@@ -144,9 +144,9 @@ def test_a_momentum_below_one_half_stays_below_one() -> None:
     """Its range ends before one, where eight times the value would lie beyond."""
     knobs = find_knobs({"t.py": "MOMENTUM = 0.3\nLR = 0.1\nprint(MOMENTUM, LR)\n"}, on_gpu=False)
     told: list[Trial] = [({"MOMENTUM": 0.3 + 0.01 * i, "LR": 0.1}, 1.0 - 0.01 * i) for i in range(12)]
-    found = [piece.what.value for pieces in answers(told, 24, knobs) for piece in pieces if piece.name == "MOMENTUM"]
-    assert found
-    assert all(0 <= value < 1 for value in found)
+    pieces = [piece for answer in answers(told, 24, knobs) for piece in answer if piece.name == "MOMENTUM"]
+    assert pieces
+    assert all(0 <= float(piece.change.new) < 1 for piece in pieces)
 
 
 def test_a_number_of_steps_does_not_close_the_lane() -> None:

@@ -19,7 +19,7 @@ from nightlab.history import ExperimentState, History, RunState
 from nightlab.search.archive import chance_of, failure_of, is_idea
 from nightlab.search.conjectures import conjectures, error_of
 from nightlab.search.niches import Survey, emitter_of
-from nightlab.search.phases import PLATEAU, is_near_miss
+from nightlab.search.phases import STALLED, is_near_miss
 from nightlab.search.source import code_lines
 from nightlab.types import (
     Conjecture,
@@ -194,7 +194,7 @@ def _terms(state: ExperimentState, run: RunState, told: _Told, niche: Niche, cra
     return Terms(
         fitness=0.0 if crash or not is_idea(experiment) else _fitness(state.verdict),
         novelty=0.0 if crash else novelty,  # it reached no cell
-        information=0.25 * unknown + news + (0.1 if told.stall >= PLATEAU else 0.0),
+        information=0.25 * unknown + news + (0.1 if told.stall >= STALLED else 0.0),
         surprise=_surprise(experiment, state.verdict, crash),
         complexity=max(0.0, cost) if crash else cost,  # nothing was made simpler by what does not run
         memory=_memory(run, told.survey.baseline(state).memory_mb),
