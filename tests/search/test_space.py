@@ -146,3 +146,11 @@ def test_a_source_from_outside_lies_by_itself() -> None:
     own = f"source {builders.experiment_name('b')}"
     assert places.of(history, builders.experiment_name("b")) == Point({}, frozenset({own}))
     assert places.of(history, builders.experiment_name("c")) == Point({"LR": "2"}, frozenset({own}))
+
+
+def test_columns_do_not_depend_on_the_order_of_a_set() -> None:
+    """Another process orders its sets otherwise; sums of floats must not, or the same history gives other digits."""
+    axes = Axes({})
+    names = [f"by hand {number}=1" for number in range(12)]
+    axes.array([Point({}, frozenset(names))])
+    assert [name for name in axes.columns if name != EDITS] == [f"edit {name}" for name in sorted(names)]
