@@ -95,15 +95,18 @@ def test_the_recipe_s_surface_is_asked_only_of_its_own_metric(bench: Bench) -> N
     assert effects("accuracy") is nothing_known
 
 
-def test_next_shows_what_the_night_then_proposes(bench: Bench) -> None:
-    """The idea of `planned` is the one that the loop is answered on the same history."""
+@pytest.mark.parametrize("is_over", [False, True])
+def test_next_shows_what_the_night_then_proposes(bench: Bench, *, is_over: bool) -> None:
+    """The idea of `planned` is the one that the loop is answered on the same history, by the next night if need be."""
     with bench.lab() as lab:
-        lab.begin(ideas=1, hours=None, seed=1)
+        lab.begin(ideas=0 if is_over else 1, hours=None, seed=7)
         for text in (NORM, RATE):
             missed(lab, text)
+        assert (lab.history.night is not None and lab.history.night.ended is not None) is is_over
         answer = planned(lab.history, bench.settings, bench.git)
     assert isinstance(answer, Idea)
     with bench.lab() as lab:
+        lab.begin(ideas=1, hours=None, seed=0)
         lab.run_night()
         (own,) = [s.experiment for s in lab.history.experiments.values() if s.experiment.plan == answer.plan]
     assert bench.source(own.id) == answer.files["train.py"]

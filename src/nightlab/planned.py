@@ -11,10 +11,12 @@ from nightlab.git import Git
 from nightlab.history import History
 from nightlab.runner import machine
 from nightlab.runner.workspace import pinned
+from nightlab.search.evidence import reopened
 from nightlab.search.propose import Proposer, nothing_known, published
 from nightlab.sources import Sources
 from nightlab.types import Again, Exhausted, Files, Idea
 
+SEED = 0  # of a night's search where nobody names another
 RECIPE_METRIC = "val_bpb"  # which the published recipe's response surface is measured in: of others it says nothing
 
 
@@ -47,6 +49,8 @@ def built_in(settings: Settings, git: Git, *, on_gpu: bool) -> Proposer:
 def planned(history: History, settings: Settings, git: Git) -> Idea | Again | Exhausted | None:
     """What the loop would be answered next on this history; None before a night has made a base.
 
+    After the end of a night that is what the next one begins with, if it is begun with the usual seed.
+
     Args:
         history: folded up to now, patches included.
         settings: the lab, as its files say; what makes runs comparable is added here.
@@ -61,5 +65,9 @@ def planned(history: History, settings: Settings, git: Git) -> Idea | Again | Ex
     settings = pinned(settings, git)
     on_gpu = machine.places(settings)[0].startswith("cuda")
     proposer = built_in(settings, git, on_gpu=on_gpu)
-    rng = Random(f"{night.began.seed}:{decide.asked(history)}")  # as the loop's: the same idea follows
+    if night.ended is None:
+        seed, asked = night.began.seed, decide.asked(history)
+    else:  # the next one has tried nothing yet
+        seed, asked = SEED, reopened(history.line)
+    rng = Random(f"{seed}:{asked}")  # as the loop's: the same idea follows
     return proposer.propose(history, base, Sources(settings, git).at(history.state(base).experiment.commit), rng)
