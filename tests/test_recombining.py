@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nightlab.decide import Execute
 from nightlab.loop import Lab
 from nightlab.planned import built_in, planned
 from nightlab.search.propose import nothing_known, published
@@ -95,18 +97,37 @@ def test_the_recipe_s_surface_is_asked_only_of_its_own_metric(bench: Bench) -> N
     assert effects("accuracy") is nothing_known
 
 
-@pytest.mark.parametrize("is_over", [False, True])
-def test_next_shows_what_the_night_then_proposes(bench: Bench, *, is_over: bool) -> None:
-    """The idea of `planned` is the one that the loop is answered on the same history, by the next night if need be."""
-    with bench.lab() as lab:
-        lab.begin(ideas=0 if is_over else 1, hours=None, seed=7)
-        for text in (NORM, RATE):
-            missed(lab, text)
-        assert (lab.history.night is not None and lab.history.night.ended is not None) is is_over
-        answer = planned(lab.history, bench.settings, bench.git)
+@pytest.fixture
+def numbers(tmp_path: Path) -> Bench:
+    """A lab with constants to move, where nothing is any better."""
+    Repo.make(tmp_path / "lab", {"train.py": "LR = 0.1\nWIDTH = 48\nDECAY = 0.3\nprint(LR, WIDTH, DECAY)\n"})
+    made = Bench(tmp_path / "lab", defaultdict(lambda: 1.0))
+    made.proposer = built_in(made.settings, made.git, on_gpu=False)  # type: ignore[assignment]
+    return made
+
+
+def test_next_shows_what_the_night_then_proposes(numbers: Bench) -> None:
+    """The idea of `planned` is the one that the loop is answered on the same history."""
+    with numbers.lab() as lab:
+        lab.begin(ideas=1, hours=None, seed=7)
+        while isinstance(step := lab._step(), Execute):
+            lab.run_once(step)  # the baseline's own runs
+        answer = planned(lab.history, numbers.settings, numbers.git)
+        lab.run_night()
+        last = list(lab.history.experiments)[-1]
     assert isinstance(answer, Idea)
-    with bench.lab() as lab:
+    assert numbers.source(last) == answer.files["train.py"]
+
+
+def test_next_after_a_night_is_what_the_next_one_begins_with(numbers: Bench) -> None:
+    """The last night's seed and count are gone; the usual seed is taken, and nothing that it has tried yet."""
+    with numbers.lab() as lab:
+        lab.begin(ideas=2, hours=None, seed=7)
+        lab.run_night()
+    answer = planned(numbers.history(), numbers.settings, numbers.git)
+    assert isinstance(answer, Idea)
+    with numbers.lab() as lab:
         lab.begin(ideas=1, hours=None, seed=0)
         lab.run_night()
-        (own,) = [s.experiment for s in lab.history.experiments.values() if s.experiment.plan == answer.plan]
-    assert bench.source(own.id) == answer.files["train.py"]
+        last = list(lab.history.experiments)[-1]
+    assert numbers.source(last) == answer.files["train.py"]
