@@ -19,6 +19,7 @@ from nightlab.types import (
 )
 from tests.builders import experiment, experiment_name
 from tests.nights import fold
+from tests.search.histories import Story, free
 from tests.test_decide import began, proposed
 
 A, B, C = (experiment_name(name) for name in "abc")
@@ -67,3 +68,13 @@ def test_the_base_holds_what_its_chain_made_and_nothing_that_was_taken_back() ->
     back = fold(*events, verdict("b", "c", Decision.KEEP, None))
     assert gather(back, B).made == {"first"}
     assert gather(fold(*events, verdict("a", "c", Decision.KEEP, None)), A).made == set()
+
+
+def test_what_is_being_merged_is_under_way() -> None:
+    """While an idea runs that takes over what others wrote, the same is not merged a second time."""
+    parents = (experiment_name("b"), experiment_name("c"))
+    story = Story().idea("b", free("by hand")).idea("c", free("by hand too"))
+    story.idea("d", free("by hand"), free("by hand too"), plan=Plan(emitter="recombinator", parents=parents))
+    d = experiment_name("d")
+    assert {(parent, "graft") for parent in parents} <= gather(story.told(), story.base, running=(d,)).pending
+    assert not gather(story.told(), story.base).pending

@@ -15,6 +15,7 @@ from statistics import fmean
 
 from nightlab.history import ExperimentState
 from nightlab.search.archive import chance_of
+from nightlab.search.credit import INTERVAL
 from nightlab.search.niches import emitter_of
 from nightlab.types import EMITTERS, Decision, Forecast, Verdict
 
@@ -71,7 +72,7 @@ def _score(said: float, true: float) -> float:
 def _inside(cases: list[tuple[Forecast, Verdict]]) -> float | None:
     """The verdict's own interval widens what was foretold: its gain is an estimate too."""
     hits = [
-        abs(v.gain - f.gain) <= INSIDE * math.hypot(f.deviation, (v.high - v.low) / 3.92)
+        abs(v.gain - f.gain) <= INSIDE * math.hypot(f.deviation, (v.high - v.low) / INTERVAL)
         for f, v in cases
         if v.gain is not None and v.low is not None and v.high is not None
     ]

@@ -1,6 +1,6 @@
 """What this lab's own verdicts say of each change, seen from the source that the next idea starts from.
 
-A *key* names a change without its size: (knob, way), or (edit, "edit"). An experiment of several changes counts for
+A *key* names a change without its size: (knob, way), (edit, "edit"), or (experiment, "graft") for what was merged. An experiment of several changes counts for
 each of them by an equal share. Verdicts are facts of the ledger; nothing here judges a number.
 """
 
@@ -16,7 +16,7 @@ from nightlab.search.moves import Way, way_of
 from nightlab.types import Change, ChangeKind, Decision, ExperimentId, Verdict
 
 Key = tuple[str, str]
-EDIT = "edit"
+EDIT, GRAFT = "edit", "graft"
 
 RECOMBINED = "recombinator"  # the emitter that puts near misses together
 
@@ -80,6 +80,7 @@ def gather(history: History, base: ExperimentId, running: Collection[ExperimentI
             continue  # a removal asks whether a change was worth keeping: its verdicts weigh no way of changing
         if state.is_running or experiment.id in running:
             evidence.pending |= {key for key, _ in keyed(experiment.changes)}
+            evidence.pending |= {(parent, GRAFT) for parent in experiment.plan.parents}
         if verdict is not None and (verdict.decision.is_final or not state.is_running):
             _weigh(evidence, state, verdict, ages)
     return evidence

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 
 from nightlab.errors import EditError
 from nightlab.search.edits import Edit, apply_edit
-from nightlab.search.evidence import EDIT, Key
+from nightlab.search.evidence import EDIT, GRAFT, Key
 from nightlab.search.knobs import set_knobs
 from nightlab.search.moves import Move, halfway
 from nightlab.search.phrases import describe
 from nightlab.types import Change, ChangeKind, ExperimentId, Files
-
-GRAFT = "graft"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from nightlab.history import ExperimentState, History
 from nightlab.search.archive import archive, chain_of, chance_of, is_idea, named
 from nightlab.search.catalogue import BY_NAME, CATALOGUE
 from nightlab.search.conjectures import conjectures
-from nightlab.search.credit import drawn, earned, tired
+from nightlab.search.credit import INTERVAL, drawn, earned, tired
 from nightlab.search.edits import Edit
 from nightlab.search.effects import Effects, laid_over
 from nightlab.search.emitters import BY_NAME as EMITTERS
@@ -467,5 +467,5 @@ def has_surprised(state: ExperimentState) -> bool:
         return forecast.crash < 0.5
     if verdict.gain is None or verdict.low is None or verdict.high is None:
         return False
-    spread = math.hypot(forecast.deviation, (verdict.high - verdict.low) / 3.92)
+    spread = math.hypot(forecast.deviation, (verdict.high - verdict.low) / INTERVAL)
     return abs(verdict.gain - forecast.gain) > SURPRISED * spread
