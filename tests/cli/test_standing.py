@@ -192,7 +192,7 @@ def test_next_offers_what_is_not_proven_first(lab: Memory) -> None:
     assert lines[2] == "nightlab replicate 1 --seeds 2"
     assert lines[-1] == "nightlab run --runs 20"
     found = parsed(lab("next", "--json"))
-    assert set(found) == {"lab", "champion", "todo"}
+    assert set(found) == {"lab", "champion", "todo", "idea"}
     assert set(found["todo"][0]) == {
         "what", "command", "why", "experiment", "number", "description", "runs", "seeds", "probability",
     }  # fmt: skip
