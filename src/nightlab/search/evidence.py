@@ -1,7 +1,8 @@
 """What this lab's own verdicts say of each change, seen from the source that the next idea starts from.
 
-A *key* names a change without its size: (knob, way), (edit, "edit"), or (experiment, "graft") for what was merged. An experiment of several changes counts for
-each of them by an equal share. Verdicts are facts of the ledger; nothing here judges a number.
+A *key* names a change without its size: (knob, way), (edit, "edit"), or (experiment, "graft") for what was merged. An
+experiment of several changes counts for each of them by an equal share. Verdicts are facts of the ledger; nothing here
+judges a number.
 """
 
 from __future__ import annotations
