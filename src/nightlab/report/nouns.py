@@ -111,6 +111,7 @@ class Night:
     ideas_done: int
     ideas_target: int | None
     hours_target: float | None
+    cost_target: float | None
     began_at: str
     ended_at: str | None
     elapsed_minutes: float

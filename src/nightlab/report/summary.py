@@ -183,6 +183,7 @@ def _night(history: History, now: float) -> Night | None:
         ideas_done=decide.ideas_tried(history),
         ideas_target=night.began.ideas,
         hours_target=night.began.hours,
+        cost_target=night.began.cost,
         began_at=iso(night.at),
         ended_at=iso(night.ended_at) if night.ended_at is not None else None,
         elapsed_minutes=max((night.ended_at or now) - night.at, 0.0) / 60,

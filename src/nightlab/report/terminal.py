@@ -91,6 +91,8 @@ def _night_rows(facts: Table, lab: LabSummary) -> None:
     target = f" of {night.ideas_target}" if night.ideas_target is not None else ""
     hours = f" of {night.hours_target:g} h" if night.hours_target is not None else ""
     line.append(f" · {night.ideas_done}{target} ideas · {words.duration(60 * night.elapsed_minutes)}{hours}")
+    if night.cost_target is not None:
+        line.append(f" · may cost {night.cost_target:g}")
     facts.add_row("night", line)
 
 

@@ -15,6 +15,7 @@ labs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -51,6 +52,7 @@ BLUR = 0.1  # deviation of a run, as a share of its (bent) distance to the base 
 TINY = 1e-12  # smallest scale, as a share of the base's level: where all values are equal
 SURE = 1e-6  # smallest variance of a run, in squared units of the scale: keeps the matrix regular
 
+FARTHEST = 6.0  # scales, on the bent axis, that a forecast is straightened to: 200 of them
 MAX_ROWS = 256  # experiments that a forecast rests on, the nearest to the base: the work grows with their cube
 MIN_ROWS = 3  # experiments with a value before there is a scale to speak of
 CRASHES, TRIES = 0.05, 0.5  # what the odds of a crash stand for before any: one in ten (public logs: 1 to 15 %)
@@ -61,15 +63,22 @@ CRASH_WIDTH = 1.0  # how far a crash and a success speak, in the units of the co
 class Outlook:
     """What is expected of several ideas, in the order of the ideas."""
 
-    loss: FloatArray  # (n,) against the base, negative is better; units of the metric, of nothing before there is any
+    loss: FloatArray  # (n,) against the base, negative is better, bent; units of the metric, if there is any value yet
     deviation: FloatArray  # (n,)
     crash: FloatArray  # (n,) odds of a crash
     nearest: FloatArray  # (n,) distance to the nearest experiment that was tried, infinite where there is none
     model: str  # what it rests on: "prior" or "history"
+    scale: float  # beyond which differences are bent, units of the metric
+
+    def plain(self, place: int) -> tuple[float, float]:
+        """Gain of one idea and its deviation, straight again (the deviation to first order)."""
+        bent, deviation = -float(self.loss[place]), float(self.deviation[place])
+        x = min(max(bent / self.scale, -FARTHEST), FARTHEST)
+        return self.scale * math.sinh(x), deviation * math.cosh(x)
 
     def expected_gain(self, place: int) -> float:
         """Of running one idea and keeping it only if it is better: E[max(gain, 0)], units of the metric."""
-        gain, deviation = -float(self.loss[place]), float(self.deviation[place])
+        gain, deviation = self.plain(place)
         normal = NormalDist()
         z = gain / deviation
         return (gain * normal.cdf(z) + deviation * normal.pdf(z)) * (1.0 - float(self.crash[place]))
@@ -78,8 +87,9 @@ class Outlook:
         """Of one idea; None while nothing tells how far the metric moves here."""
         if self.model != "history":
             return None
-        gain, deviation, crash = -float(self.loss[place]), float(self.deviation[place]), float(self.crash[place])
-        better = NormalDist().cdf(gain / deviation)
+        crash = float(self.crash[place])
+        better = NormalDist().cdf(-float(self.loss[place]) / float(self.deviation[place]))
+        gain, deviation = self.plain(place)
         return Forecast(gain=gain, deviation=deviation, chance=better * (1.0 - crash), crash=crash, model=self.model)
 
 
@@ -175,6 +185,7 @@ class Screen:
             crash=(CRASHES + crashed) / (TRIES + crashed + ran),
             nearest=all_of_them.min(axis=1) if all_of_them.shape[1] else np.full(len(points), np.inf),
             model="prior" if self._process is None else "history",
+            scale=self.scale,
         )
 
     def _before(self, point: Point) -> float:
