@@ -14,11 +14,12 @@ from nightlab.search import priors
 from nightlab.search.conjectures import conjectures
 from nightlab.search.forecasts import MIN_ROWS
 from nightlab.search.knobs import Knob
-from nightlab.search.propose import CITED, PARTS, Proposer
+from nightlab.search.propose import CITED, PARTS, Proposer, is_failed_stack
 from nightlab.search.source import source_hash
 from nightlab.types import (
     EMITTERS,
     Again,
+    Change,
     ChangeKind,
     Decision,
     Direction,
@@ -185,7 +186,7 @@ def test_every_part_can_be_left_out(part: str) -> None:
     """Without any one part the search still proposes, and what it proposes is another sequence."""
     night = Night(SMALL)
     play(night, a_proposer(), 12, lambda number, idea: 0.6 if number % 2 else 0.2)
-    ideas = [night.new(a_proposer([part]), seed) for seed in range(6)]
+    ideas = [night.new(a_proposer([part]), seed) for seed in range(12)]
     assert len({idea.description for idea in ideas}) > 2
 
 
@@ -289,3 +290,25 @@ def test_a_plan_names_the_conjectures_that_speak_of_it() -> None:
     assert down
     assert all(idea.plan.cites[0] == own for idea in up)
     assert all(own not in idea.plan.cites for idea in down)
+
+
+def test_a_stack_that_failed_is_taken_apart() -> None:
+    """A part of it is tried alone, and the plan says whose part it is; one that was kept is left alone."""
+    night = Night(SMALL)
+    path, text = next(iter(SMALL.items()))
+    changes = (
+        Change(kind=ChangeKind.KNOB, name="LR", old="0.01", new="0.02"),
+        Change(kind=ChangeKind.KNOB, name="DEPTH", old="4", new="6"),
+    )
+    files = {path: text.replace("LR = 0.01", "LR = 0.02").replace("DEPTH = 4", "DEPTH = 6")}
+    plan = Plan(emitter="recombinator", parents=(ExperimentId("e1"), ExperimentId("e2")))
+    stack = night.propose(Idea(description="both", files=files, plan=plan, changes=changes), night.champion)
+    night.judge(stack, 0.1)
+    state = night.history.state(stack)
+    assert is_failed_stack(state)
+    parts = [i for i in night.ideas(120, without=["prescreen", "bandit"]) if i.plan.parents == (stack,)]
+    assert any(
+        len(i.changes) == 1 and (i.changes[0].name, i.changes[0].new) in {("LR", "0.02"), ("DEPTH", "6")} for i in parts
+    )
+    night.judge(stack, 0.99)
+    assert not is_failed_stack(state)

@@ -124,7 +124,7 @@ class Kit:
     near: Sequence[tuple[Near, tuple[Piece, ...]]]  # near misses that can be made on this base, likeliest first
     stones: Sequence[Stone]
     start: Callable[[], Stone | None]  # where one proposal starts from; None: the champion
-    surprises: Sequence[Stone]  # what went otherwise than foretold, latest first
+    surprises: Sequence[Stone]  # what went otherwise than foretold and stacks that failed, latest first
     numeric: Callable[[], tuple[Piece, ...]]  # what Optuna asks for; empty if it has nothing
 
 
@@ -232,7 +232,7 @@ def _part(emitter: Emitter, kit: Kit, rng: random.Random, width: float) -> Propo
     stone = rng.choice(kit.surprises)
     if len(stone.pieces) > 1:
         pieces = tuple(rng.sample(stone.pieces, rng.randint(1, len(stone.pieces) - 1)))
-        brief = f"{stone.experiment} went otherwise than foretold: a part of it alone"
+        brief = f"{stone.experiment} failed, or went otherwise than foretold: a part of it alone"
     else:
         half = stone.pieces[0].halved()
         pieces = (half,) if half is not None else ()

@@ -248,12 +248,12 @@ class _Search:
         return best
 
     def _surprises(self) -> list[Stone]:
-        """What went otherwise than foretold, latest first."""
+        """What went otherwise than foretold, and stacks that failed, latest first: parts of them are worth a look."""
         found: list[ExperimentId] = []
         root = self._history.state(self._base).root
         settled = [s for s in self._history.experiments.values() if s.root == root and is_idea(s.experiment)]
         for state in reversed(settled[-LATEST:]):
-            if len(found) < SURPRISES and has_surprised(state):
+            if len(found) < SURPRISES and (has_surprised(state) or is_failed_stack(state)):
                 found.append(state.experiment.id)
         return self._reached(found)
 
@@ -456,6 +456,13 @@ class _Search:
             tags=tuple(dict.fromkeys([*(tag for edit in edits for tag in edit.tags), *kinds])),
             changes=changes,
         )
+
+
+def is_failed_stack(state: ExperimentState) -> bool:
+    """Whether it put several changes together, taken over from others, and was not kept."""
+    plan, verdict = state.experiment.plan, state.verdict
+    lost = verdict is not None and verdict.decision in (Decision.DISCARD, Decision.CRASH)
+    return lost and len(plan.parents) > 0 and len(state.experiment.changes) > 1
 
 
 def has_surprised(state: ExperimentState) -> bool:
