@@ -164,3 +164,13 @@ def test_what_has_no_logarithm_is_passed_over(odd: float) -> None:
     told = trials(10)
     spoilt: list[Trial] = [({**told[0][0], "LR": odd}, 1.0)]
     assert answers([*spoilt, *told], 4) == answers(told, 4)
+
+
+def test_a_momentum_of_zero_closes_nothing() -> None:
+    """A constant that stands at zero is sought above it, and the others are asked for as well."""
+    knobs = find_knobs({"t.py": SOURCE.replace("BETA2 = 0.95", "MOMENTUM = 0.0").replace("BETA2", "MOMENTUM")}, False)
+    told = answers(trials(30, knobs), 30, knobs)
+    moved = {piece.name for pieces in told for piece in pieces}
+    assert {"LR", "MOMENTUM"} <= moved
+    for pieces in told:
+        assert all(0.0 < float(p.what.value) < 1.0 for p in pieces if p.name == "MOMENTUM" and isinstance(p.what, Move))

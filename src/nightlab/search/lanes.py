@@ -39,7 +39,8 @@ def asked(knobs: Sequence[Knob], trials: Sequence[Trial], rng: random.Random) ->
         trials: what was measured, oldest first; values outside the range are passed over.
         rng: chooses the sampler and seeds it.
     """
-    space = {knob.name: found for knob in knobs if (found := _distribution(knob)) is not None}
+    # a range of one value is no question, and CMA-ES refuses runs that were told with one
+    space = {k.name: found for k in knobs if (found := _distribution(k)) is not None and not found.single()}
     if len(space) < 2 or len(trials) < MIN_TRIALS:
         return ()
     powers = {knob.name for knob in knobs if is_power_of_two(knob)}  # sought, and told, by their exponents
@@ -89,8 +90,10 @@ def _ask(space: dict[str, BaseDistribution], trials: Sequence[Trial], rng: rando
         study.add_trials(told)
         if not told:  # the first generation needs a space to sample from, which only a finished trial tells
             study.add_trial(known[-1])
-        params = study.ask(space).params
-    return dict(params)
+        try:
+            return dict(study.ask(space).params)
+        except ValueError:  # a sampler that cannot make anything of these runs has nothing to ask for
+            return {}
 
 
 def _is_inside(distribution: BaseDistribution, value: Value) -> bool:
@@ -117,7 +120,8 @@ def _distribution(knob: Knob) -> BaseDistribution | None:
     if knob.kind.scale is Scale.COMPLEMENT and 0.5 <= value < 1:
         return FloatDistribution(max(0.0, 1 - (1 - value) * REACHES), 1 - (1 - value) / REACHES)
     if knob.kind.scale is Scale.COMPLEMENT and value < 0.5:  # below one as well, whatever the ratio
-        return FloatDistribution(0.0 if knob.kind.off else value / REACHES, min(value * REACHES, 1 - 0.5 / REACHES))
+        high = min(value * REACHES, 1 - 0.5 / REACHES) if value else 1 - 0.5 / REACHES
+        return FloatDistribution(0.0 if knob.kind.off or not value else value / REACHES, high)
     if knob.kind.off or knob.kind.scale is Scale.FRACTION:
         high = value * REACHES if value else 2 * max(knob.kind.enable)
         return FloatDistribution(0.0, min(1.0, high) if knob.kind.scale is Scale.FRACTION and value <= 1 else high)
