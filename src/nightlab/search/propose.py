@@ -29,7 +29,7 @@ from nightlab.search.knobs import Knob, Value, find_knobs, literal
 from nightlab.search.lanes import Trial, asked
 from nightlab.search.moves import Move, move_to
 from nightlab.search.niches import kind_of_changes
-from nightlab.search.phases import phase
+from nightlab.search.phases import phase, stall
 from nightlab.search.phrases import hope
 from nightlab.search.pieces import Graft, Piece, put_in
 from nightlab.search.recipe import RECIPE
@@ -64,6 +64,10 @@ LIKELIER = 0.5  # chance of being better from which on a settled idea is run aga
 MOST_RUNS = 8  # of one idea, beyond which the search asks for no more
 AGAIN_LOOK = 256  # settled ideas that are looked at for it, as many as a forecast rests on: the likeliest
 AGAIN_SHARE = 0.25  # runs that the search may spend on settled ideas, as a share of its ideas
+BARREN = 15
+"""Ideas without a promotion from which on the numeric lane is open: statistics.md 5 has samplers win after the plateau,
+and open from the start the lane cost more than it found (LOG.md)."""
+
 QUESTIONS = 2  # to Optuna, for one idea: a tenth of a second each
 CITED = 3  # conjectures that a plan names
 REMEMBERED = 500  # changed sources that are kept between calls
@@ -206,6 +210,7 @@ class _Search:
         self._screen = Screen(history, base, knobs, proposer.direction, self._places, proposer.effects_of)
         self._trials: list[Trial] | None = None
         self._questions = QUESTIONS
+        self._stall = stall(history, base)
         evidence = self._evidence
         stones = self._stones() if "archive" not in self._without else []
         reached = self._screen.outlook([self._places.of(history, stone.experiment) for stone in stones])
@@ -312,8 +317,8 @@ class _Search:
         return tuple(out)
 
     def _numeric(self) -> tuple[Piece, ...]:
-        """What Optuna asks for, a few times for one idea at most: asking is slow."""
-        if self._questions == 0:
+        """What Optuna asks for, where steps find nothing any more, and a few times for one idea at most: it is slow."""
+        if self._questions == 0 or self._stall < BARREN:
             return ()
         self._questions -= 1
         if self._trials is None:
