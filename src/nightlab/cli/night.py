@@ -224,13 +224,14 @@ def start_in_background(settings: Settings, *words: str) -> None:
     import subprocess
 
     with (settings.results / "background.log").open("ab") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "nightlab", *words, "--lab", str(settings.root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+    process.returncode = 0  # nobody waits for it: without an ending it would be warned of when it is forgotten
 
 
 _Raw = argparse.RawDescriptionHelpFormatter
