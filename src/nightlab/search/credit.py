@@ -43,7 +43,6 @@ class Credit:
 
     emitter: str
     tried: int  # ideas, not discounted
-    kept: int
     weight: float  # ideas, discounted
     chance: float  # P(better) of an idea of its
     gain: float  # of an idea that is better, in units of the metric
@@ -98,7 +97,6 @@ def tired(history: History, base: ExperimentId) -> str | None:
 @dataclass(slots=True)
 class _Tally:
     tried: int = 0
-    kept: int = 0
     weight: float = 0.0
     better: float = 0.0
     gain: float = 0.0
@@ -109,7 +107,6 @@ class _Tally:
         assert verdict is not None
         chance = 0.0 if verdict.decision is Decision.CRASH else chance_of(verdict)
         self.tried += 1
-        self.kept += verdict.decision is Decision.KEEP
         self.weight += weight
         self.better += weight * chance
         self.gain += weight * promise(verdict)
@@ -122,7 +119,6 @@ class _Tally:
         return Credit(
             emitter=emitter,
             tried=self.tried,
-            kept=self.kept,
             weight=self.weight,
             chance=min(max(better / (self.weight + BEFORE), 1e-3), 1.0 - 1e-3),
             gain=(self.gain + BEFORE * chance * gain) / better if better > 0 else gain,

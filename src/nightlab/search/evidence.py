@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from nightlab.history import ExperimentState, History
+from nightlab.search.archive import chance_of
 from nightlab.search.knobs import Value, literal
 from nightlab.search.moves import Way, way_of
 from nightlab.types import Change, ChangeKind, Decision, ExperimentId, Verdict
@@ -133,7 +134,7 @@ def _weigh(evidence: Evidence, state: ExperimentState, verdict: Verdict, ages: d
     kept_here = verdict.decision is Decision.KEEP and experiment.id in ages
     age = ages[experiment.id] if kept_here else ages.get(verdict.champion, len(ages))
     crashed = verdict.decision is Decision.CRASH
-    probability = 0.0 if crashed else _probability(verdict)
+    probability = 0.0 if crashed else chance_of(verdict)
     known = list(keyed(experiment.changes))
     weight = FADING**age / max(1, len(experiment.changes))
     for key, value in known:
@@ -157,12 +158,6 @@ def _bound(evidence: Evidence, key: Key, value: Value | None, *, crashed: bool) 
         evidence.crashed.setdefault(key, []).append(value)
     elif crashed:
         evidence.crashed_edits.add(key[0])
-
-
-def _probability(verdict: Verdict) -> float:
-    if verdict.probability is not None:
-        return verdict.probability
-    return 1.0 if verdict.decision is Decision.KEEP else 0.0
 
 
 def _reaches(value: Value, bad: Value, way: Way) -> bool:

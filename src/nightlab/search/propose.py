@@ -28,7 +28,7 @@ from nightlab.search.forecasts import Outlook, Screen, mean_loss
 from nightlab.search.knobs import Knob, Value, find_knobs, literal
 from nightlab.search.lanes import Trial, asked
 from nightlab.search.moves import Move, move_to
-from nightlab.search.niches import kind_of_changes
+from nightlab.search.niches import Survey, kind_of_changes
 from nightlab.search.phases import phase, stall
 from nightlab.search.phrases import hope
 from nightlab.search.pieces import Graft, Piece, put_in
@@ -207,6 +207,8 @@ class _Search:
         self._credits = earned(history, base)
         self._tired = tired(history, base)
         self._here = self._places.of(history, base)
+        self._before = origin(history, base)
+        self._survey = Survey(history)
         self._screen = Screen(history, base, knobs, proposer.direction, self._places, proposer.effects_of)
         self._trials: list[Trial] | None = None
         self._questions = QUESTIONS
@@ -241,7 +243,7 @@ class _Search:
         """Elites that may be as good as the base, as what leads there from it."""
         if self._phase is Phase.BASELINE:
             return []
-        return self._reached(archive(self._history, self._base).stones)
+        return self._reached(archive(self._history, self._base, self._survey).stones)
 
     def _start(self) -> Stone | None:
         """The elite that one draw of the forecast holds best, unless that is the champion (Thompson sampling)."""
@@ -290,10 +292,9 @@ class _Search:
 
     def _towards(self, there: Point) -> tuple[Piece, ...]:
         """What has to be changed in the base to get to a point; empty if that cannot be made here."""
-        before = origin(self._history, self._base)
         changes: list[Change] = []
         for knob in self._kit_knobs:
-            text = there.values.get(knob.name, before.get(knob.name, knob.text))
+            text = there.values.get(knob.name, self._before.get(knob.name, knob.text))
             if text != knob.text:
                 changes.append(Change(kind=ChangeKind.KNOB, name=knob.name, old=knob.text, new=text))
         changes += [Change(kind=ChangeKind.EDIT, name=name) for name in sorted(there.rest - self._here.rest)]
@@ -327,14 +328,13 @@ class _Search:
 
     def _measured(self) -> list[Trial]:
         """Numbers of the experiments on this line, as the base's constants have them, with their losses."""
-        before = origin(self._history, self._base)
         trials: list[Trial] = []
         for state in self._history.line_of(self._base):
             loss = mean_loss(state, self._proposer.direction)
             if loss is None or state.experiment.plan.without is not None:
                 continue
             point = self._places.of(self._history, state.experiment.id)
-            texts = {k.name: point.values.get(k.name, before.get(k.name, k.text)) for k in self._kit_knobs}
+            texts = {k.name: point.values.get(k.name, self._before.get(k.name, k.text)) for k in self._kit_knobs}
             values: dict[str, Value] = {n: v for n, t in texts.items() if (v := literal(t)) is not None}
             trials.append((values, loss))
         return trials
@@ -419,7 +419,7 @@ class _Search:
 
     def _cited(self, emitter: str, changes: Sequence[Change], kind: str) -> tuple[str, ...]:
         """The conjectures that speak of these changes, surest first: of them alone, then of their kind or emitter."""
-        claims = [claim for claim in conjectures(self._history, self._base) if not claim.has_expired]
+        claims = [claim for claim in conjectures(self._history, self._base, self._survey) if not claim.has_expired]
         names = {named(change) for change in changes}
         own = [claim.id for claim in claims if claim.change in names]
         lanes = [claim.id for claim in claims if claim.change in (f"{kind} changes", f"ideas by {emitter}")]
