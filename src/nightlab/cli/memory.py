@@ -14,9 +14,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
-from nightlab.cli.handwritten import one_line
-from nightlab.cli.views import add_report, hours, write_reports
+from nightlab.agent.handwritten import one_line
+from nightlab.agent.looking import write_reports
+from nightlab.cli.compose import add_lab_option, settings_of
+from nightlab.cli.views import add_report, hours
+from nightlab.config import IGNORED
 from nightlab.errors import LedgerDamagedError, LedgerError
 from nightlab.ledger import surface
 from nightlab.ledger.cells import NO_NUMBER
@@ -26,7 +28,7 @@ from nightlab.search.novelty import Category, Guard, Mode, Policy, Words
 from nightlab.types import Standing
 
 if TYPE_CHECKING:
-    from nightlab.cli.written import Entry
+    from nightlab.agent.written import Entry
     from nightlab.config import Settings
     from nightlab.ledger.records import Record
     from nightlab.mirroring import Unseen
@@ -202,7 +204,7 @@ def _check_json(guard: Guard[Record], limit: int) -> str:
 
 def cmd_log(args: argparse.Namespace) -> int:
     """Record a run by hand: in the ledger first, then in the mirrors."""
-    from nightlab.cli.written import Written, write_down
+    from nightlab.agent.written import Written, write_down
 
     settings = settings_of(args.lab)
     written = Written(
