@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nightlab.agent.answers import (
@@ -180,7 +180,7 @@ class Service:
                 mean=known.mean,
                 low=known.low,
                 high=known.high,
-                progress=self._progress(history, state),
+                progress=replace(self._progress(history, state), review=self._review(history, state)),
                 patch=_bounded(known.patch)[0],
                 log_tail="" if run is None else self._log_tail(run),
             )
@@ -317,7 +317,7 @@ class Service:
                 if told is not None and now != before:
                     told(now)
                 if now.state == "decided" or self.clock() >= until:
-                    return now
+                    return replace(now, review=self._review(history, history.state(experiment)))
                 before = now
                 self.sleep(min(_LOOK_S, max(until - self.clock(), 0.0)))
                 for recorded in ledger.since(history.seq):
@@ -399,6 +399,7 @@ class Service:
         return is_due and is_worked(self.settings) is False
 
     def _progress(self, history: History, state: ExperimentState, note: str = "") -> Progress:
+        """How far it is, without its review: that looks at the whole history."""
         verdict, made = state.verdict, state.experiment
         is_baseline = made.parent is None
         if not state.is_open and (verdict is not None or not is_baseline or state.finished()) and not state.is_running:
@@ -420,7 +421,7 @@ class Service:
             probability=verdict.probability if verdict else None,
             runs=tuple(self._run(run) for run in state.runs),
             is_champion=history.champion == made.id,
-            review=self._review(history, state),
+            review="",
             note=note,
             next=then,
         )
