@@ -33,6 +33,7 @@ from nightlab.search.source import source_hash
 from nightlab.sources import Sources
 from nightlab.types import (
     Crashed,
+    Disputed,
     Environment,
     ExperimentId,
     Files,
@@ -43,6 +44,7 @@ from nightlab.types import (
     Run,
     RunId,
     TimedOut,
+    Voided,
 )
 
 DEVICE = "cpu:0"
@@ -150,22 +152,22 @@ def _read(order: Order, env: dict[str, str]) -> Finished | Crashed:
     reader = LineReader(order.metric.name, printed)
     reader.feed(output)
     reader.finish()
-    return believed(
-        read_outcome(order, Finish(cause=cause, code=code, wall_s=wall, cpu_s=wall), printed, output[-LAST:])
-    )
+    return taken(read_outcome(order, Finish(cause=cause, code=code, wall_s=wall, cpu_s=wall), printed, output[-LAST:]))
 
 
-def believed(outcome: Outcome) -> Finished | Crashed:
-    """What of an outcome is kept: a value, or that there is none because of the source.
+def taken(outcome: Outcome) -> Finished | Crashed:
+    """An outcome as the search takes it: a value, or a failure that speaks against the source.
 
     Raises:
-        BackendError: the machine is to blame.
+        BackendError: the run was lost, which says nothing of the source.
     """
     if isinstance(outcome, Finished | Crashed):
         return outcome
     if isinstance(outcome, TimedOut):
         return Crashed(summary=f"no end within {outcome.limit_s:g} s", signature="no end within its limit")
-    raise BackendError(f"a run says nothing of its source: {outcome}", hint="start again: what ran before is kept")
+    if isinstance(outcome, Disputed | Voided):
+        return Crashed(summary=str(outcome), signature=type(outcome).__name__)
+    raise BackendError(f"a run was lost: {outcome.reason}", hint="start again: what ran before is kept")
 
 
 # --- the store ----------------------------------------------------------------------------------------------------
