@@ -60,21 +60,17 @@ def night(method: str, lab: DemoLab, directory: Path, trainer: Pretended) -> tup
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_night_has_just_its_runs_whatever_they_are_for(method: str, lab: DemoLab, tmp_path: Path) -> None:
-    """Baselines, replicates and crashes are runs: as many as --runs, no more and no less, and none is made twice."""
+    """As many runs as --runs, no more, none made twice, none on a fresh seed; two of ours are the baseline's."""
     trainer = Pretended()
     record, _ = night(method, lab, tmp_path, trainer)
     assert len(record.values) == RUNS
     assert len(trainer.asked) == len(set(trainer.asked)) == RUNS
     assert set(record.champions) == set(marks(RUNS)) == {6, 12}
-
-
-def test_ours_runs_the_baseline_twice_and_some_ideas_again(lab: DemoLab, tmp_path: Path) -> None:
-    """The product pays for its proofs from the same runs: the first two are the baseline's, on two seeds."""
-    trainer = Pretended()
-    night(OURS, lab, tmp_path, trainer)
+    assert not {seed for _, seed in trainer.asked} & set(fresh_seeds(20))
+    sources = [source for source, _ in trainer.asked]
     start = lab.start["train.py"]
-    assert trainer.asked[:2] == [(start, 42), (start, 43)]
-    assert len({source for source, _ in trainer.asked}) < RUNS - 1
+    assert sources.count(start) == (2 if method == OURS else 1)
+    assert len(set(sources)) == RUNS or method == OURS, "greedy runs a source once"
 
 
 def test_greedy_keeps_what_measured_best_on_the_first_seed(lab: DemoLab, tmp_path: Path) -> None:
@@ -118,14 +114,6 @@ def test_a_crash_is_kept_as_it_was(tmp_path: Path) -> None:
     store = Store(tmp_path, Pretended(), "x")
     assert store.run({"train.py": "a"}, 1) == crash
     assert store.made == 0
-
-
-def test_the_fresh_seeds_are_none_of_a_search(lab: DemoLab, tmp_path: Path) -> None:
-    """What champions are measured on chose none of them."""
-    trainer = Pretended()
-    for method in METHODS:
-        night(method, lab, tmp_path, trainer)
-    assert not {seed for _, seed in trainer.asked} & set(fresh_seeds(20))
 
 
 def record_of(method: str, seed: int, half: str, whole: str, believed: str = "") -> NightRecord:
