@@ -124,7 +124,9 @@ def _tr(_: Machine, call: Call) -> str | None:
 
 
 def _letters(form: str) -> str:
-    spans = re.sub(r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1)))[:512], ansi(form), flags=re.DOTALL)
+    spans = re.sub(
+        r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1)))[:512], ansi(form), flags=re.DOTALL
+    )
     return spans
 
 
@@ -176,7 +178,9 @@ def _last(path: str) -> str:
 def _copy(machine: Machine, call: Call) -> str | None:
     """`cp`, `mv`, `ln`, `install`, `rsync`: what is written, what is taken away, and what is now another name."""
     name = call.argv[0]
-    options = parsed(call.args, "-t --target-directory -m -o -g -S --suffix --mode -e --rsh --exclude --include --filter")
+    options = parsed(
+        call.args, "-t --target-directory -m -o -g -S --suffix --mode -e --rsh --exclude --include --filter"
+    )
     sources, targets = _targets(options)
     for target in targets:
         source = sources[0] if len(sources) == 1 else ""
@@ -279,7 +283,9 @@ def _last_is_output(machine: Machine, call: Call) -> str | None:
 
 def _all_written(machine: Machine, call: Call) -> str | None:
     """Editors and the like: each operand is a file that is changed."""
-    options = parsed(call.args, "-c -s? --cmd -S -u -l -f --eval -q -e?" if call.argv[0] == "editor" else "-s --size -r -o")
+    options = parsed(
+        call.args, "-c -s? --cmd -S -u -l -f --eval -q -e?" if call.argv[0] == "editor" else "-s --size -r -o"
+    )
     for name in options.operands:
         if not name.startswith("+"):
             machine.write(name)
@@ -369,7 +375,9 @@ FILING: dict[str, Handler] = {
     **dict.fromkeys(("rm", "unlink", "shred", "trash", "srm"), _remove),
     **dict.fromkeys(("touch", "chmod", "chown", "chgrp", "chattr", "setfacl"), _touch),
     **dict.fromkeys(("basename", "dirname", "realpath", "readlink"), _path_part),
-    **dict.fromkeys(("editor", "sponge", "truncate", "fallocate", "dos2unix", "black", "isort", "autopep8"), _all_written),
+    **dict.fromkeys(
+        ("editor", "sponge", "truncate", "fallocate", "dos2unix", "black", "isort", "autopep8"), _all_written
+    ),
     **dict.fromkeys(("xxd", "split", "csplit", "convert"), _last_is_output),
     **dict.fromkeys(("tar", "unzip", "bsdtar"), _unpack),
     **dict.fromkeys(("mkfs", "wipefs", "mkswap", "fdisk", "parted", "sgdisk", "blkdiscard"), _wipe),

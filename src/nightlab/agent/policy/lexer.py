@@ -16,7 +16,9 @@ MAX_DEPTH = 40  # of nesting; people write three or four
 _NAME = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!-]")
 _BARE = re.compile(r"[A-Za-z_]\w*|[\d@*#?$!-]")
 _OPERATOR = re.compile(r":?[-=+?]|##?|%%?|//?[#%]?|\^\^?|,,?|:|@")
-_ANSI = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|c(.)|(.))", re.DOTALL)
+_ANSI = re.compile(
+    r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|c(.)|(.))", re.DOTALL
+)
 _ANSI_NAMED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v"}
 _PLAIN = re.compile(r"[\w./:%,-]+")  # nothing that any of our ends could be
 BREAKS = frozenset(" \t\n;&|<>()")

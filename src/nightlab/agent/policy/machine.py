@@ -35,12 +35,12 @@ from nightlab.agent.policy.syntax import (
     Variable,
     Word,
 )
-from nightlab.agent.policy.values import FETCHED, HOLES, UNKNOWN, holes, pattern, shown
+from nightlab.agent.policy.values import FETCHED, HOLES, MAX_TEXT, UNKNOWN, holes, pattern, shown
 
 Handler = Callable[["Machine", Call], "str | None"]
 MAX_STEPS = 2000  # programs that one command may start before we stop following it
 MAX_DEPTH = 12  # of programs that start programs
-MAX_TEXT = 100_000  # characters of output that are kept
+MAX_STAGES = 100  # of one pipeline
 
 
 class Machine:
@@ -154,6 +154,8 @@ class Machine:
     def _pipeline(self, node: Pipeline, io: Streams) -> str:
         text = io.stdin
         last = len(node.stages) - 1
+        if last >= MAX_STAGES:
+            raise Unreadable("its pipeline is too long")
         for place, stage in enumerate(node.stages):
             out = io.out if place == last else self._pipe(node.stages[place + 1 :])
             err = out if place < last and node.both[place] else io.err
@@ -197,7 +199,9 @@ class Machine:
             values = self.expander.arguments(given) if given is not None else list(self.expander.elements("@") or ())
             if len(values) > MAX_CHOICES:
                 values = [UNKNOWN]
-            self.state.variables[node.name] = tuple((as_text(value),) if not holes(value) else (value,) for value in values)
+            self.state.variables[node.name] = tuple(
+                (as_text(value),) if not holes(value) else (value,) for value in values
+            )
             if not values:
                 self.state.variables[node.name] = (("",),)
         return self.run(node.body, io) + self.run(node.body, io)
@@ -352,13 +356,13 @@ class Machine:
             self.note(Fetched("the shell"))
             return None
         if any(hole in name for hole in HOLES):
-            name = next((known for known in self.handlers if name[:1] and pattern(name).fullmatch(known)), "")
-            if not name or UNKNOWN in called:
+            known = [one for one in self.handlers if name[:1] and pattern(name).fullmatch(one)]
+            if not known or UNKNOWN in called or len(known) > MAX_CHOICES:
                 self.note(Opaque(f"the program's name, {shown(called)}"))
                 return None
+            return "".join([self.dispatch((one, *argv[1:]), io, env) for one in known])
         handler = self.handlers.get(canonical(name))
         return None if handler is None else handler(self, Call((canonical(name), *argv[1:]), io, env))
-
 
     def _script_at(self, called: str) -> str:
         """What runs the script `called`; "" where it is no script that can be read."""
@@ -403,5 +407,3 @@ def _names(node: Node) -> list[str]:
     if isinstance(node, Sequence):
         return [name for item in node.items for name in _names(item)]
     return [name for stage in node.stages for name in _names(stage)] if isinstance(node, Pipeline) else []
-
-

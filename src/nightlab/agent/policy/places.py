@@ -34,7 +34,16 @@ _DEPENDENCIES = (
 )
 _HOME_CONTROL = (".claude", ".claude.json", ".codex", ".config/opencode", ".cursor", ".gemini")
 # Files in guarded directories that matter most, for patterns whose directory is not known (`find -name state.json`).
-_INSIDE = ("state.json", "hooks.json", "config.toml", "settings.json", "experiments.jsonl", "lab.db", "core.py", "config")
+_INSIDE = (
+    "state.json",
+    "hooks.json",
+    "config.toml",
+    "settings.json",
+    "experiments.jsonl",
+    "lab.db",
+    "core.py",
+    "config",
+)
 _CACHES = re.compile(r"(^|/)(__pycache__|\.(pytest|ruff|mypy)_cache|[^/]*\.py[co])(/|$)|/\.git/(.*/)?[^/]*\.lock$")
 _SYSTEM = frozenset("bin boot dev etc lib lib32 lib64 opt proc root run sbin sys usr var System Library".split())
 _SYSTEM_EXEMPT = ("/var/tmp/", "/var/folders/", "/dev/shm/", "/run/user/")  # noqa: S108 - names, not files of ours

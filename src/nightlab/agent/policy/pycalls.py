@@ -15,11 +15,15 @@ from nightlab.agent.policy.values import DEEP, FETCHED, PIECE, STAR, UNKNOWN, ho
 if TYPE_CHECKING:
     from nightlab.agent.policy.pycode import Reader
 
-_SHELL = frozenset({"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "commands.getoutput"})
+_SHELL = frozenset(
+    {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "commands.getoutput"}
+)
 _SHELL |= {"asyncio.create_subprocess_shell", "pexpect.spawn", "pexpect.run", "get_ipython.system"}
 _PROCESS = frozenset(f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output", "Popen"))
 _EXEC = frozenset({"os.execv", "os.execve", "os.execvp", "os.execvpe", "os.spawnv", "os.spawnvp", "os.posix_spawn"})
-_EXEC_LIST = frozenset({"os.execl", "os.execlp", "os.execle", "os.spawnl", "os.spawnlp", "asyncio.create_subprocess_exec"})
+_EXEC_LIST = frozenset(
+    {"os.execl", "os.execlp", "os.execle", "os.spawnl", "os.spawnlp", "asyncio.create_subprocess_exec"}
+)
 _FETCH = ("urllib.request.urlopen", "requests.", "httpx.", "urllib3.", "urllib.urlopen", "urllib2.urlopen", "aiohttp.")
 # Function -> which of its arguments is written (w), taken away (d: one, r: with all below).
 _FILES = {
@@ -122,7 +126,15 @@ def _pure(reader: Reader, dotted: str, args: tuple[Value, ...], named: dict[str,
         return Place(joined(*args) if args else ".")
     if dotted in {"os.path.join", "posixpath.join"}:
         return joined(*args)
-    if dotted in {"os.path.abspath", "os.path.realpath", "os.path.normpath", "os.fspath", "str", "bytes", "os.fsencode"}:
+    if dotted in {
+        "os.path.abspath",
+        "os.path.realpath",
+        "os.path.normpath",
+        "os.fspath",
+        "str",
+        "bytes",
+        "os.fsencode",
+    }:
         if isinstance(first, tuple) and all(isinstance(one, int) and 0 <= one < 0x110000 for one in first):
             return "".join(chr(one) for one in first if isinstance(one, int))
         return text_of(first) if args else ""
@@ -150,7 +162,12 @@ def _pure(reader: Reader, dotted: str, args: tuple[Value, ...], named: dict[str,
         return (f"{text_of(first)}/{STAR}" if args else STAR,)
     if dotted == "os.walk":
         return ((f"{text_of(first)}/{DEEP}", (STAR,), (STAR,)),)
-    hidden = {"base64.b64decode": "b64", "binascii.a2b_base64": "b64", "base64.b32decode": "b32", "bytes.fromhex": "hex"}
+    hidden = {
+        "base64.b64decode": "b64",
+        "binascii.a2b_base64": "b64",
+        "base64.b32decode": "b32",
+        "bytes.fromhex": "hex",
+    }
     hidden |= {"binascii.unhexlify": "hex", "base64.b85decode": "b85"}
     if dotted in hidden and isinstance(first, str):
         return decoded(first, hidden[dotted])
@@ -287,7 +304,9 @@ def _code(reader: Reader, dotted: str, first: Value) -> Value:
     machine = reader.machine
     if dotted.startswith("runpy"):
         words = ("-m", text_of(first)) if dotted.endswith("module") else (text_of(first),)
-        return machine.dispatch(("python", *words, *map(text_of, reader.argv[1:])), reader.io)
+        given = reader.values.get("sys.argv", reader.argv)
+        rest = tuple(map(text_of, given[1:])) if isinstance(given, tuple) else (UNKNOWN,)
+        return machine.dispatch(("python", *words, *rest), reader.io)
     text = text_of(first)
     if FETCHED in text:
         machine.note(Fetched("python"))

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from nightlab.agent.policy import pycalls
 from nightlab.agent.policy.machine import Machine
 from nightlab.agent.policy.nouns import Fetched, Opaque
-from nightlab.agent.policy.pyvalues import File, Name, Place, Value, added, joined, percent, text_of
+from nightlab.agent.policy.pyvalues import File, Name, Place, Value, added, bounded, joined, percent, repeated, text_of
 from nightlab.agent.policy.state import Streams
 from nightlab.agent.policy.values import FETCHED, UNKNOWN
 
-MAX_STEPS = 20_000  # nodes of one program that are looked at
+MAX_STEPS = 5_000  # nodes of one program that are looked at
 MAX_DEPTH = 40  # of calls and of nested expressions
 MAX_ITEMS = 32  # of a loop
 
@@ -94,10 +94,10 @@ class Reader:
                 self.block(node.body)
             self.block(node.orelse)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
-            for item in node.items:
-                value = self.value(item.context_expr)
-                if item.optional_vars is not None:
-                    self.bind(item.optional_vars, value)
+            for one in node.items:
+                entered = self.value(one.context_expr)
+                if one.optional_vars is not None:
+                    self.bind(one.optional_vars, entered)
             return self.block(node.body)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             self.functions[node.name] = node
@@ -220,9 +220,10 @@ class Reader:
         if isinstance(node.op, ast.Mod) and isinstance(left, str):
             return percent(left, right)
         if isinstance(node.op, ast.Mult) and isinstance(left, str) and isinstance(right, int):
-            return left * max(0, min(right, 100))
+            return repeated(left, right)
         if isinstance(left, int) and isinstance(right, int):
-            return {ast.Sub: left - right, ast.Mult: left * right, ast.BitXor: left ^ right}.get(type(node.op))
+            found = {ast.Sub: left - right, ast.Mult: left * right, ast.BitXor: left ^ right}.get(type(node.op))
+            return None if found is None else bounded(found)
         return None
 
     def _attribute(self, node: ast.Attribute) -> Value:
@@ -234,7 +235,9 @@ class Reader:
             return pycalls.constant(self, f"{base.dotted}.{node.attr}")
         if isinstance(base, Place):
             parent, _, name = base.path.rpartition("/")
-            return {"parent": Place(parent or "."), "name": name, "stem": name.rpartition(".")[0] or name}.get(node.attr)
+            return {"parent": Place(parent or "."), "name": name, "stem": name.rpartition(".")[0] or name}.get(
+                node.attr
+            )
         if isinstance(base, File) and node.attr == "name":
             return base.path
         return base if isinstance(base, str) and FETCHED in base else None
@@ -243,7 +246,9 @@ class Reader:
         base = self.value(node.value)
         if isinstance(base, (str, tuple)):
             try:
-                picked = ast.literal_eval(node.slice) if not isinstance(node.slice, ast.Slice) else self._slice(node.slice)
+                picked = (
+                    ast.literal_eval(node.slice) if not isinstance(node.slice, ast.Slice) else self._slice(node.slice)
+                )
                 return base[picked] if isinstance(picked, (int, slice)) else None
             except (ValueError, IndexError, TypeError, SyntaxError):
                 return UNKNOWN if isinstance(base, str) else None
@@ -263,7 +268,9 @@ class Reader:
         for item in self.items(self.value(first.iter)):
             self.bind(first.target, item)
             for more in node.generators[1:]:
-                self.bind(more.target, self.items(self.value(more.iter))[0] if self.items(self.value(more.iter)) else None)
+                self.bind(
+                    more.target, self.items(self.value(more.iter))[0] if self.items(self.value(more.iter)) else None
+                )
             for condition in (test for generator in node.generators for test in generator.ifs):
                 self.value(condition)
             out.append(self.value(node.value if isinstance(node, ast.DictComp) else node.elt))

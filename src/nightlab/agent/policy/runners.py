@@ -141,7 +141,9 @@ def _trap(machine: Machine, call: Call) -> str:
 
 
 def _xargs(machine: Machine, call: Call) -> str:
-    options = parsed(call.args, "-I -i? -n -L -P -s -d -a -E -l? --replace --max-args --max-procs --delimiter --arg-file", stop=True)
+    options = parsed(
+        call.args, "-I -i? -n -L -P -s -d -a -E -l? --replace --max-args --max-procs --delimiter --arg-file", stop=True
+    )
     given = call.io.stdin
     for name in options.values("-a", "--arg-file"):
         given = machine.content(name) or UNKNOWN
@@ -169,7 +171,9 @@ def _parallel(machine: Machine, call: Call) -> str:
     text = ""
     for word in words[:64]:
         line = " ".join(map(as_text, command))
-        text += machine.script(line.replace("{}", quoted(word)) if "{}" in line else f"{line} {quoted(word)}", call.io, "parallel")
+        text += machine.script(
+            line.replace("{}", quoted(word)) if "{}" in line else f"{line} {quoted(word)}", call.io, "parallel"
+        )
     return text
 
 
@@ -201,7 +205,9 @@ def _find(machine: Machine, call: Call) -> str:
         elif flag in _FIND_EXEC:
             end = next((at for at in range(place, len(tests)) if tests[at] in {";", "+"}), len(tests))
             for path in found:
-                machine.dispatch(tuple(arg.replace("{}", path) for arg in tests[place:end]), replace(call.io, stdin=None))
+                machine.dispatch(
+                    tuple(arg.replace("{}", path) for arg in tests[place:end]), replace(call.io, stdin=None)
+                )
             place = end + 1
     return "\n".join(found) + "\n"
 
@@ -321,7 +327,9 @@ def _make(machine: Machine, call: Call) -> str:
         text = call.io.stdin if file == "-" else machine.files.get(machine.path(file))
         for line in (text or "").splitlines():
             if line.startswith("\t") or ":" in line:
-                machine.script(line.partition(":")[2] if not line.startswith("\t") else line.strip("\t@-"), call.io, "make")
+                machine.script(
+                    line.partition(":")[2] if not line.startswith("\t") else line.strip("\t@-"), call.io, "make"
+                )
     return UNKNOWN
 
 
