@@ -124,10 +124,9 @@ def _tr(_: Machine, call: Call) -> str | None:
 
 
 def _letters(form: str) -> str:
-    spans = re.sub(
+    return re.sub(
         r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1)))[:512], ansi(form), flags=re.DOTALL
     )
-    return spans
 
 
 def _ls(_: Machine, call: Call) -> str | None:
@@ -215,7 +214,9 @@ def _remove(machine: Machine, call: Call) -> str | None:
 
 def _touch(machine: Machine, call: Call) -> str | None:
     options = parsed(call.args, "-t -d -r --date --reference")
-    operands = options.operands if call.argv[0] == "touch" else options.operands[1:]
+    # `chmod -x file` has its mode where others have options
+    moded = call.argv[0] == "chmod" and any(re.fullmatch("-[rwxXst]+", arg) for arg in call.args)
+    operands = options.operands if call.argv[0] == "touch" or moded else options.operands[1:]
     for name in operands:
         path = machine.path(name)
         machine.note(Remove(path, recursive=True, moved=True) if options.has("-R") else Write(path))

@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[\w./:%,-]+")  # nothing that any of our ends could be
 BREAKS = frozenset(" \t\n;&|<>()")
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The text is no shell command that we can follow; the message says why."""
 
 
@@ -48,7 +48,7 @@ class Lexer:
 
     def __init__(self, text: str, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
-            raise Unreadable("it is nested too deeply")
+            raise UnreadableError("it is nested too deeply")
         self.text = text
         self.at = 0
         self.depth = depth
@@ -67,17 +67,17 @@ class Lexer:
     def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable("it is nested too deeply")
+            raise UnreadableError("it is nested too deeply")
 
     def find(self, what: str) -> int:
         """Where `what` comes next.
 
         Raises:
-            Unreadable: nowhere.
+            UnreadableError: nowhere.
         """
         place = self.text.find(what, self.at)
         if place < 0:
-            raise Unreadable(f"a {what} has no twin")
+            raise UnreadableError(f"a {what} has no twin")
         return place
 
     def word(self) -> Word:
@@ -141,7 +141,7 @@ class Lexer:
         self.at += 1
         inner = self.parts(lambda char: char == '"', quoted=True)
         if self.peek() != '"':
-            raise Unreadable('a " has no twin')
+            raise UnreadableError('a " has no twin')
         self.at += 1
         return [Literal("", quoted=True), *inner]
 
@@ -160,7 +160,7 @@ class Lexer:
             assert match is not None
             self.at = match.end() + 1
             if self.at > len(self.text):
-                raise Unreadable("a $' has no twin")
+                raise UnreadableError("a $' has no twin")
             return [Literal(ansi(match[0]), quoted=True)]
         if two == '"' and not quoted:
             self.at += 1
@@ -192,7 +192,7 @@ class Lexer:
         self.at += len(lead)
         name = _NAME.match(self.text, self.at)
         if name is None:
-            raise Unreadable("a ${...} has no name")
+            raise UnreadableError("a ${...} has no name")
         self.at = name.end()
         index = ""
         if self.peek() == "[":
@@ -205,7 +205,7 @@ class Lexer:
             self.at = match.end()
         operand = Word(tuple(self.parts(lambda char: char == "}", quoted=quoted)))
         if self.peek() != "}":
-            raise Unreadable("a ${ has no twin")
+            raise UnreadableError("a ${ has no twin")
         self.at += 1
         self.depth -= 1
         return Variable(name[0], quoted, op=lead or op, operand=operand, index=index)
@@ -213,7 +213,7 @@ class Lexer:
     def _backquotes(self, *, quoted: bool) -> Substitution:
         match = re.compile(r"`((?:[^`\\]|\\.)*)`", re.DOTALL).match(self.text, self.at)
         if match is None:
-            raise Unreadable("a ` has no twin")
+            raise UnreadableError("a ` has no twin")
         self.at = match.end()
         inner = re.sub(r'\\([$`\\"])' if quoted else r"\\([$`\\])", r"\1", match[1])
         return Substitution(self.parse_apart(inner), quoted)

@@ -10,11 +10,12 @@ import itertools
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from nightlab.agent.policy.expand import Expander, as_text
-from nightlab.agent.policy.lexer import Unreadable
-from nightlab.agent.policy.options import canonical
+from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.nouns import Act, Fetched, Forbidden, Ground, Opaque, Sink, Train, Write
+from nightlab.agent.policy.options import canonical
 from nightlab.agent.policy.places import Places, absolute
 from nightlab.agent.policy.shell import parse
 from nightlab.agent.policy.state import MAX_CHOICES, Call, State, Streams
@@ -90,11 +91,18 @@ class Machine:
         for place in itertools.accumulate(path.split("/"), lambda a, b: f"{a}/{b}"):
             if place in self.files and (place == path or FETCHED in self.files[place]):
                 return self.files[place]
-        if self.ground.read is None or holes(path):
+        if self.ground.read is None or holes(path) or self.is_training(text):
             return None
-        from pathlib import Path
-
         return self.ground.read(Path(path))
+
+    def saved_script(self, name: str, text: str, io: Streams, by: str) -> str:
+        """Follow a script in a file. What the command did not write itself is let pass where it cannot be read: it
+        lies in the repository for everybody to see."""
+        before = len(self.acts)
+        out = self.script(text, io, by)
+        if self.path(name) not in self.files:
+            self.acts[before:] = [act for act in self.acts[before:] if not isinstance(act, Opaque)]
+        return out
 
     def script(self, text: str, io: Streams, by: str) -> str:
         """Follow a shell script that a program was given."""
@@ -103,7 +111,7 @@ class Machine:
             return UNKNOWN
         try:
             return self.run(parse(as_text(text)), io)
-        except Unreadable as exc:
+        except UnreadableError as exc:
             self.note(Opaque(f"what {by} would run: {exc}"))
             return UNKNOWN
 
@@ -155,7 +163,7 @@ class Machine:
         text = io.stdin
         last = len(node.stages) - 1
         if last >= MAX_STAGES:
-            raise Unreadable("its pipeline is too long")
+            raise UnreadableError("its pipeline is too long")
         for place, stage in enumerate(node.stages):
             out = io.out if place == last else self._pipe(node.stages[place + 1 :])
             err = out if place < last and node.both[place] else io.err
@@ -308,7 +316,7 @@ class Machine:
         """Follow one program with its arguments; its output as far as it is known."""
         self.steps += 1
         if self.steps > MAX_STEPS or self.depth > MAX_DEPTH:
-            raise Unreadable("it starts too many programs")
+            raise UnreadableError("it starts too many programs")
         unknown = FETCHED if io.stdin is not None and FETCHED in io.stdin else UNKNOWN
         if not argv or self._own_rule(argv):
             return unknown

@@ -45,9 +45,12 @@ _INSIDE = (
     "config",
 )
 _CACHES = re.compile(r"(^|/)(__pycache__|\.(pytest|ruff|mypy)_cache|[^/]*\.py[co])(/|$)|/\.git/(.*/)?[^/]*\.lock$")
-_SYSTEM = frozenset("bin boot dev etc lib lib32 lib64 opt proc root run sbin sys usr var System Library".split())
+_SYSTEM = frozenset(
+    ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "opt", "proc", "root", "run", "sbin", "sys", "usr", "var")
+) | {"System", "Library"}  # the last two are Apple's
 _SYSTEM_EXEMPT = ("/var/tmp/", "/var/folders/", "/dev/shm/", "/run/user/")  # noqa: S108 - names, not files of ours
-_SOURCES = frozenset(".git .github benchmarks data docs results scripts src test tests".split())  # of most repositories
+# Directories of most repositories that hold what people wrote or gathered.
+_SOURCES = frozenset((".git", ".github", "benchmarks", "data", "docs", "results", "scripts", "src", "test", "tests"))
 _DEVICE = re.compile(r"/dev/(sd|hd|nvme|vd|xvd|mapper/|disk|mem\b)")
 
 

@@ -22,7 +22,7 @@ MAX_DEPTH = 40  # of calls and of nested expressions
 MAX_ITEMS = 32  # of a loop
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """The code is longer or deeper than we follow."""
 
 
@@ -45,7 +45,7 @@ def follow(machine: Machine, code: str, io: Streams, argv: tuple[str, ...] = (""
     )
     try:
         reader.block(tree.body)
-    except (TooLong, RecursionError):
+    except (TooLongError, RecursionError):
         machine.note(Opaque("Python code as long as this"))
 
 
@@ -75,19 +75,11 @@ class Reader:
         return result
 
     def statement(self, node: ast.stmt) -> Value:
+        """Follow one statement; the value it returns, if it is or holds a `return`."""
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             self._import(node)
-        elif isinstance(node, ast.Assign):
-            value = self.value(node.value)
-            if isinstance(node.value, ast.Lambda) and isinstance(node.targets[0], ast.Name):
-                self.functions[node.targets[0].id] = node.value
-            for target in node.targets:
-                self.bind(target, value)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            self.bind(node.target, self.value(node.value))
-        elif isinstance(node, ast.AugAssign):
-            before, value = self.value(node.target), self.value(node.value)
-            self.bind(node.target, added(before, value) if isinstance(node.op, ast.Add) else None)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            self._assign(node)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             for item in self.items(self.value(node.iter)):
                 self.bind(node.target, item)
@@ -106,6 +98,19 @@ class Reader:
         else:
             return self._children(node)
         return None
+
+    def _assign(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> None:
+        if isinstance(node, ast.AugAssign):
+            before, value = self.value(node.target), self.value(node.value)
+            self.bind(node.target, added(before, value) if isinstance(node.op, ast.Add) else None)
+            return
+        if node.value is None:
+            return
+        value = self.value(node.value)
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(node.value, ast.Lambda) and isinstance(target, ast.Name):
+                self.functions[target.id] = node.value
+            self.bind(target, value)
 
     def _children(self, node: ast.AST) -> Value:
         """Everything in it, in order: branches, `try`, classes, `match`."""
@@ -156,7 +161,7 @@ class Reader:
         self.steps += 1
         self.depth += 1
         if self.steps > MAX_STEPS or self.depth > MAX_DEPTH * 2:
-            raise TooLong
+            raise TooLongError
         try:
             return self._value(node)
         finally:
@@ -170,36 +175,40 @@ class Reader:
         if isinstance(node, ast.Name):
             return self.values.get(node.id, Name(node.id))
         if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-            return tuple(self._elements(node.elts))
-        if isinstance(node, ast.JoinedStr):
-            return "".join(text_of(self.value(part)) for part in node.values)
-        if isinstance(node, ast.FormattedValue):
-            return text_of(self.value(node.value))
-        if isinstance(node, ast.BinOp):
-            return self._operation(node)
-        if isinstance(node, ast.Attribute):
-            return self._attribute(node)
+            return tuple(self.elements(node.elts))
         if isinstance(node, ast.Call):
             return pycalls.call(self, node)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
         if isinstance(node, ast.Subscript):
             return self._subscript(node)
-        if isinstance(node, ast.IfExp):
-            self.value(node.test)
-            first, second = self.value(node.body), self.value(node.orelse)
-            return first if first is not None else second
         if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)):
             return self._comprehension(node)
         if isinstance(node, ast.NamedExpr):
             value = self.value(node.value)
             self.bind(node.target, value)
             return value
+        return self._combined(node)
+
+    def _combined(self, node: ast.expr) -> Value:
+        """Values made of others: strings with fields, operations, choices. Anything else is only looked at."""
+        if isinstance(node, ast.JoinedStr):
+            return "".join(text_of(self.value(part)) for part in node.values)
+        if isinstance(node, ast.FormattedValue):
+            return text_of(self.value(node.value))
+        if isinstance(node, ast.BinOp):
+            return self._operation(node)
+        if isinstance(node, ast.IfExp):
+            self.value(node.test)
+            first, second = self.value(node.body), self.value(node.orelse)
+            return first if first is not None else second
         if isinstance(node, ast.BoolOp):
             return [self.value(part) for part in node.values][-1]
         if not isinstance(node, ast.Lambda):
             self._children(node)
         return None
 
-    def _elements(self, nodes: list[ast.expr]) -> list[Value]:
+    def elements(self, nodes: list[ast.expr]) -> list[Value]:
         out: list[Value] = []
         for node in nodes:
             if isinstance(node, ast.Starred):
@@ -249,13 +258,16 @@ class Reader:
                 picked = (
                     ast.literal_eval(node.slice) if not isinstance(node.slice, ast.Slice) else self._slice(node.slice)
                 )
-                return base[picked] if isinstance(picked, (int, slice)) else None
+                return self._picked(base, picked)
             except (ValueError, IndexError, TypeError, SyntaxError):
                 return UNKNOWN if isinstance(base, str) else None
         key = self.value(node.slice)
         if isinstance(base, Name) and isinstance(key, str):
             return pycalls.item(self, base.dotted, key)
         return None
+
+    def _picked(self, base: str | tuple[Value, ...], picked: object) -> Value:
+        return base[picked] if isinstance(picked, (int, slice)) else None
 
     def _slice(self, node: ast.Slice) -> slice:
         parts = [None if part is None else ast.literal_eval(part) for part in (node.lower, node.upper, node.step)]

@@ -104,10 +104,12 @@ def decoded(text: str, how: str) -> str:
             return bytes.fromhex(text).decode("utf-8", "replace")
         if how == "rot13":
             return codecs.decode(text, "rot13")
-        return {"b64": base64.b64decode, "b32": base64.b32decode, "b85": base64.b85decode}[how](text).decode(
-            "utf-8", "replace"
-        )
-    except (binascii.Error, ValueError, KeyError):
+        if how == "b64":
+            return base64.b64decode(text).decode("utf-8", "replace")
+        if how == "b32":
+            return base64.b32decode(text).decode("utf-8", "replace")
+        return base64.b85decode(text).decode("utf-8", "replace") if how == "b85" else UNKNOWN
+    except (binascii.Error, ValueError):
         return UNKNOWN
 
 

@@ -102,7 +102,7 @@ def fields(text: str, *, quoted: bool) -> list[str]:
         text: the value, with marks for what was not quoted.
         quoted: whether any of the word was, so that an empty result is an argument too.
     """
-    found = []
+    found: list[str] = []
     for piece in spread(text):
         marked = re.sub(BRACKET + "[^\ue00a/\\]]+\\]", MARK, piece).replace(BRACKET, "[")
         found.extend(part for part in marked.split(BREAK) if part or (quoted and BREAK not in marked))
