@@ -19,6 +19,7 @@ class Streams:
     stdin: str | None = None
     out: Sink = field(default_factory=Sink)
     err: Sink = field(default_factory=Sink)
+    source: str = ""  # the file that standard input was redirected from
 
     def captured(self) -> Streams:
         return replace(self, out=Sink("kept"))
