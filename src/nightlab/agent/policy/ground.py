@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightlab.agent.policy.nouns import Deny, Ground
-from nightlab.config import Settings
+
+if TYPE_CHECKING:
+    from nightlab.config import Settings
 
 LARGEST = 64 * 1024  # bytes of a script or patch that is read along; longer ones are programs of their own
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 # What an agent may not edit: the rules it works under and the record it is judged by. Names of directories cover all
 # that lies in them; names that do not exist cost nothing.
 CONTROL = (
@@ -31,8 +33,7 @@ CONTROL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(msgspec.Struct, frozen=True):
     """A rule of the lab's own: commands that begin with these words are refused."""
 
     words: tuple[str, ...]
@@ -62,8 +63,7 @@ class Ground:
     resolve: Callable[[Path], Path] | None = field(default=None, compare=False)  # follows links
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why a command may not run, and what to do instead; both are sentences."""
 
     rule: str
@@ -78,71 +78,60 @@ class Refusal:
 # --- acts: what a command would do, as far as a rule asks -----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     path: str  # absolute, with holes; see `values`
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     path: str
     recursive: bool
     moved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Install:
+class Install(msgspec.Struct, frozen=True):
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     what: str
     pull_request: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     what: str  # the program that would run what came from the network
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(msgspec.Struct, frozen=True):
     """Commits of a branch are thrown away or the branch is moved by force."""
 
     branch: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wiped:
+class Wiped(msgspec.Struct, frozen=True):
     """Something is destroyed that is no single path."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(msgspec.Struct, frozen=True):
     """What would run or be changed cannot be read."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unguarded:
+class Unguarded(msgspec.Struct, frozen=True):
     """The agent's own rules would be switched off."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Forbidden:
+class Forbidden(msgspec.Struct, frozen=True):
     """A rule of the lab's own."""
 
     rule: Deny
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
+class Sink(msgspec.Struct, frozen=True):
     """Where a stream of output ends: "screen", "file", "pipe" or "kept" (in a variable)."""
 
     kind: str = "screen"
@@ -151,16 +140,14 @@ class Sink:
     words: tuple[str, ...] = ()  # those and their arguments, since one may run another
 
 
-@dataclass(frozen=True, slots=True)
-class Train:
+class Train(msgspec.Struct, frozen=True):
     """The lab's run command, with where its two streams go."""
 
     out: Sink
     err: Sink
 
 
-@dataclass(frozen=True, slots=True)
-class Show:
+class Show(msgspec.Struct, frozen=True):
     """A whole file goes to `out`, or is followed there for as long as it grows."""
 
     path: str

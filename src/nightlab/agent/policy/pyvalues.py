@@ -6,29 +6,27 @@ import base64
 import binascii
 import codecs
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from nightlab.agent.policy.values import FETCHED, MAX_TEXT, UNKNOWN, holes
 
 MAX_ITEMS = 1000  # of one list
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """Something that is known by its dotted name: a module, a function, a class."""
 
     dotted: str
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A `pathlib` path."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """An open file."""
 
     path: str

@@ -1,18 +1,19 @@
-"""The tree of a shell command: what `shell.parse` makes and `machine` walks. Nothing in it is expanded yet."""
+"""The tree of a shell command: what `shell.parse` makes and `machine` walks. Nothing in it is expanded yet.
+
+Structs, not dataclasses: a hook is a process start, and these take a fortieth of the time to define.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     text: str
     quoted: bool  # inside quotes or behind a backslash: no pattern, brace or tilde
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(msgspec.Struct, frozen=True):
     """`$name`, `${name[index]op operand}`; `op` "" is the plain value, "#" (first) its length, "!" indirection."""
 
     name: str
@@ -22,8 +23,7 @@ class Variable:
     index: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Substitution:
+class Substitution(msgspec.Struct, frozen=True):
     """`$(script)` and backquotes; as `<(script)` or `>(script)` it is a file whose other end the script holds."""
 
     script: Node
@@ -31,8 +31,7 @@ class Substitution:
     file: str = ""  # "", "<" or ">"
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
+class Arithmetic(msgspec.Struct, frozen=True):
     """`$((...))`: a number that nobody works out here, but substitutions in it run."""
 
     inner: Word
@@ -41,8 +40,7 @@ class Arithmetic:
 Part = Literal | Variable | Substitution | Arithmetic
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
 
     @property
@@ -51,16 +49,14 @@ class Word:
         return any(isinstance(part, Literal) and part.quoted for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     name: str
     values: tuple[Word, ...]
     array: bool = False
     append: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Redirection:
+class Redirection(msgspec.Struct, frozen=True):
     """`op` is written as in the shell; a here-document's is "<<" and a here-string's "<<<", `target` their text."""
 
     op: str
@@ -68,56 +64,48 @@ class Redirection:
     descriptor: int | None = None  # None: the operator's own, 0 for input and 1 for output
 
 
-@dataclass(frozen=True, slots=True)
-class Simple:
+class Simple(msgspec.Struct, frozen=True):
     assignments: tuple[Assignment, ...] = ()
     words: tuple[Word, ...] = ()
     redirections: tuple[Redirection, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pipeline:
+class Pipeline(msgspec.Struct, frozen=True):
     stages: tuple[Node, ...]
     both: tuple[bool, ...]  # for each stage but the last, whether `|&` carries its errors too
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(msgspec.Struct, frozen=True):
     """What runs one after the other, whatever the connectors: each may run."""
 
     items: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     body: Node
     subshell: bool
     redirections: tuple[Redirection, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True):
     """`if` and `case`: the tests run, then one of the arms."""
 
     tests: Node
     arms: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(msgspec.Struct, frozen=True):
     body: Node
     name: str = ""  # of the variable of `for` and `select`
     values: tuple[Word, ...] | None = None  # None: the positional parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     name: str
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(msgspec.Struct, frozen=True):
     """`[[ ... ]]` and `(( ... ))`: only what is substituted in it runs."""
 
     words: tuple[Word, ...]
