@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightlab.config import Settings, find_root, load_settings
+from nightlab.config import Settings, load_settings
+from nightlab.root import find_root
 
 if TYPE_CHECKING:
     from nightlab.loop import Lab, Listener

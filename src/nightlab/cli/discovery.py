@@ -206,35 +206,15 @@ def research_next(args: argparse.Namespace) -> int:
 
 
 def _next_plan(view: View, settings: Settings, now: float) -> PlanRow:
-    """The plan that waits for its run, else what the search would answer now, else the baseline."""
-    from nightlab.discovery.plans import pending_plan, preview
+    """The plan for the next experiment; one that git does not let us work out is told as the baseline's."""
     from nightlab.git import Git
-    from nightlab.planned import planned
-    from nightlab.search.niches import emitter_of, kind_of_changes
-    from nightlab.types import EMITTERS, Again, Exhausted, Idea, Phase, Plan
+    from nightlab.planned import baseline_plan, next_plan
 
-    pending = pending_plan(view)
-    if pending is not None:
-        return pending
     try:
-        idea = planned(view.history, settings, Git(settings.root))
+        return next_plan(view, settings, Git(settings.root), now)
     except GitError as exc:
         print(f"note: {exc.args[0]}", file=sys.stderr)
-        idea = None
-    if isinstance(idea, Idea):
-        kind = kind_of_changes(idea.changes)
-        why = idea.hypothesis or idea.description
-        return preview(view, idea.plan, hypothesis=f"{idea.description}: {why}", kind=kind, at=now)
-    if isinstance(idea, Again):
-        state = view.history.state(idea.experiment)
-        plan = Plan(emitter=emitter_of(state.experiment), brief=idea.because)
-        text, kind = f"Run #{state.number} again: {idea.because}", view.survey.niche(idea.experiment).kind
-        return preview(view, plan, hypothesis=text, kind=kind, at=now)
-    if isinstance(idea, Exhausted):
-        plan = Plan(emitter=EMITTERS[0], brief="The built-in search has nothing left to propose.")
-        return preview(view, plan, hypothesis=idea.reason, kind="other", at=now)
-    text = "Run the committed source unchanged first: everything else is measured against it."
-    return preview(view, Plan(emitter=EMITTERS[0], phase=Phase.BASELINE), hypothesis=text, kind="other", at=now)
+        return baseline_plan(view, now)
 
 
 def research_parse_run(args: argparse.Namespace) -> int:
