@@ -14,9 +14,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from nightlab import __version__
-from nightlab.cli.compose import settings_of
 from nightlab.errors import LedgerDamagedError, NightlabError
-from nightlab.report import text as safe
 
 _HINTS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some disk space (`df -h`), then the same again"),
@@ -44,6 +42,7 @@ _MODULES = {
     **dict.fromkeys(("next", "replicate", "compare"), "standing"),
     **dict.fromkeys(("archive", "conjectures", "review", "research"), "discovery"),
     "undo": "chain",
+    "hook": "hook",
     "exec": "execute",
     "quick": "quick",
     "simulate": "simulate",
@@ -103,6 +102,7 @@ def _handle(args: argparse.Namespace) -> int:
         return handler(args)
     except LedgerDamagedError as exc:
         damage = exc
+    from nightlab.cli.compose import settings_of
     from nightlab.rebuild import repair
 
     try:
@@ -118,6 +118,8 @@ def _handle(args: argparse.Namespace) -> int:
 
 def _complain(message: str, hint: str, kind: str = "error") -> None:
     """Say what is wrong. Messages quote files, commits and agents, so what could steer a terminal is taken out."""
+    from nightlab.report import text as safe
+
     with suppress(OSError, ValueError):  # nobody reads it: the exit code has to do
         print(f"{kind}: {safe.block(message)}", file=sys.stderr)
         if hint:

@@ -74,3 +74,6 @@ class Answer(NamedTuple):
 
 
 NOTHING = Answer()
+
+OURS = "The autoresearch loop goes on by itself."
+"""How every ask begins, so that a client that hands it on as a prompt is known not to speak for its user."""
