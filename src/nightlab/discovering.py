@@ -8,6 +8,7 @@ the ledger; what an older program wrote of it into state.json is kept as long as
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,9 +250,11 @@ def _notes(glance: Glance) -> Iterator[_Told]:
 
 
 def _new(notes: Sequence[_Told], written: bytes) -> Iterator[_Told]:
-    """Those that are not written yet: a note never changes, so that its line is known by itself."""
+    """Those that are not written yet: a note never changes, so that its line is known by itself. Equal ones count."""
+    there = Counter(written.split(b"\n"))
     for at, line in notes:
-        if line.encode() not in written:
+        there[key := line.rstrip("\n").encode()] -= 1
+        if there[key] < 0:
             yield at, line
 
 
