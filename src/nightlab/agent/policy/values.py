@@ -1,0 +1,105 @@
+"""What a word can be once the shell has expanded it: text with holes.
+
+A value is a plain `str` in which a few private characters stand for what is not known: anything at all, anything in one
+directory, what came from the network. Text operations (joining, cutting a suffix, splitting) work on it as they are,
+and a value is held against a path by turning it into a regular expression.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+UNKNOWN = "\ue000"  # any text
+PIECE = "\ue001"  # any text without a slash: a date, a number, a temporary name
+FETCHED = "\ue002"  # text that came from the network
+STAR = "\ue003"  # `*` of a pattern, one directory
+MARK = "\ue004"  # `?` or `[...]` of a pattern
+DEEP = "\ue005"  # whatever lies below, as `find` and `**` see it
+BREAK = "\ue006"  # where an unquoted value falls into two words
+OPEN, COMMA, CLOSE = "\ue007", "\ue008", "\ue009"  # `{a,b}` before it is spread
+BRACKET = "\ue00a"  # an unquoted `[`
+
+HOLES = frozenset({UNKNOWN, PIECE, FETCHED, STAR, MARK, DEEP})
+_ALL = re.compile("[\ue000-\ue00f]")
+_SHOWN = {STAR: "*", MARK: "?", OPEN: "{", COMMA: ",", CLOSE: "}", BRACKET: "[", BREAK: " "}
+_MAX_HOLES = 4  # of one value held against a path: more are read as one, which keeps matching cheap
+MAX_FIELDS = 256  # that braces may make
+
+
+def cleaned(text: str) -> str:
+    """`text` without characters that mean something here."""
+    return _ALL.sub("?", text)
+
+
+def holes(text: str) -> bool:
+    return _ALL.search(text) is not None
+
+
+def shown(text: str) -> str:
+    """The value as a person would write it."""
+    return _ALL.sub(lambda match: _SHOWN.get(match[0], "..."), text)
+
+
+def unknowable(text: str) -> bool:
+    """Whether nothing of the value is known but slashes and dots."""
+    return bool({UNKNOWN, FETCHED, DEEP} & set(text)) and not _ALL.sub("", text).strip("/.")
+
+
+@lru_cache(maxsize=512)
+def pattern(text: str) -> re.Pattern[str]:
+    """What the value may be, for `fullmatch`; letters of either case, since some file systems do not tell."""
+    found = list(_ALL.finditer(text))
+    if len(found) > _MAX_HOLES:
+        text = text[: found[0].start()] + DEEP + text[found[-1].end() :]
+    rules = {PIECE: "[^/]*", STAR: "[^/]*", MARK: "[^/]", DEEP: ".*"}
+    out = []
+    for place, char in enumerate(text):
+        if char in {UNKNOWN, FETCHED}:
+            out.append(".*" if place == 0 else "[^/]*")
+        else:
+            out.append(rules.get(char) or re.escape(_SHOWN.get(char, char)))
+    return re.compile("".join(out), re.DOTALL | re.IGNORECASE)
+
+
+def known_start(text: str) -> str:
+    """The directories before the first hole."""
+    match = _ALL.search(text)
+    return text if match is None else text[: match.start()].rpartition("/")[0]
+
+
+def spread(text: str) -> list[str]:
+    """Brace expansion: `a{b,c}` -> `ab`, `ac`; `{1..3}` is a hole. Braces that mean nothing stay."""
+    end = text.find(CLOSE)
+    start = text.rfind(OPEN, 0, max(end, 0))
+    if end < 0:
+        return [text.replace(OPEN, "{").replace(COMMA, ",")]
+    if start < 0:
+        return spread(text.replace(CLOSE, "}", 1))
+    inner = text[start + 1 : end]
+    if COMMA in inner:
+        choices = inner.split(COMMA)
+    elif ".." in inner:
+        choices = [PIECE]
+    else:
+        choices = ["{" + inner + "}"]
+    found: list[str] = []
+    for choice in choices:
+        found.extend(spread(text[:start] + choice + text[end + 1 :]))
+        if len(found) > MAX_FIELDS:
+            return [UNKNOWN]
+    return found
+
+
+def fields(text: str, *, quoted: bool) -> list[str]:
+    """The arguments that an expanded word becomes: braces spread, brackets read, split where values fell apart.
+
+    Args:
+        text: the value, with marks for what was not quoted.
+        quoted: whether any of the word was, so that an empty result is an argument too.
+    """
+    found = []
+    for piece in spread(text):
+        marked = re.sub(BRACKET + "[^\ue00a/\\]]+\\]", MARK, piece).replace(BRACKET, "[")
+        found.extend(part for part in marked.split(BREAK) if part or (quoted and BREAK not in marked))
+    return found
