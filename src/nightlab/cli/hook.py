@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nightlab.agent.hooks.respond import Policy
 
 CLIENTS = ("claude", "codex", "gemini", "cursor", "opencode")
 
@@ -15,6 +21,8 @@ is in results/nightlab/hooks.log. `nightlab agents install CLIENT` writes the fe
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    import argparse
+
     parser = commands.add_parser(
         "hook",
         help="answer an event of a coding agent (stdin: JSON)",
@@ -25,13 +33,31 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(handler=cmd_hook)
 
 
+def at_once(words: Sequence[str]) -> bool:
+    """Answer if the words are a client's name and nothing else; whether they were."""
+    if len(words) != 1 or words[0] not in CLIENTS:
+        return False
+    _answer(words[0])
+    return True
+
+
 def cmd_hook(args: argparse.Namespace) -> int:
     """Print the answer, if there is one."""
-    from nightlab.agent.hooks.door import answer
-    from nightlab.agent.hooks.guarding import ParsedPolicy
+    _answer(args.client)
+    return 0
 
-    said = answer(args.client, sys.stdin.buffer.read(), ParsedPolicy())
+
+def _answer(client: str) -> None:
+    from nightlab.agent.hooks.door import answer
+
+    said = answer(client, sys.stdin.buffer.read(), _policy)
     if said:
         sys.stdout.buffer.write(said)
         sys.stdout.buffer.flush()
-    return 0
+
+
+def _policy() -> Policy:
+    """The policy, which only a shell command needs to be loaded for."""
+    from nightlab.agent.hooks.guarding import ParsedPolicy
+
+    return ParsedPolicy()

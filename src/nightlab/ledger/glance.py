@@ -6,9 +6,11 @@ Agents' hooks are process starts by the hundred; opening the ledger in earnest c
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+if TYPE_CHECKING:
+    import sqlite3
 
 PLAN = "plan"  # topics of notes: what an agent was asked to carry out
 ASK = "ask"  # and that it was asked to go on instead of stopping
@@ -31,6 +33,8 @@ class Glance:
     def __init__(self, database: Path) -> None:
         self._db: sqlite3.Connection | None = None
         if database.exists():
+            import sqlite3
+
             self._db = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
 
     @classmethod
@@ -80,6 +84,8 @@ class Glance:
     def _rows(self, question: str) -> list[tuple[int, float, bytes]]:
         if self._db is None:
             return []
+        import sqlite3  # many an event asks for nothing here
+
         try:
             return self._db.execute(question).fetchall()
         except sqlite3.Error:

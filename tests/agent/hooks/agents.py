@@ -32,9 +32,9 @@ class Listed:
     def refusal(self, command: str, place: Place, cwd: Path, here: Checkout) -> str:
         return "nothing is published: keep it local" if any(word in command for word in self.refuses) else ""
 
-    def trains(self, command: str, place: Place, cwd: Path, here: Checkout) -> bool:
+    def training(self, command: str, place: Place, cwd: Path, here: Checkout) -> str | None:
         words = [word for word in command.split() if not word.startswith("AUTORESEARCH_")]
-        return " ".join(words).startswith(place.command)
+        return "" if " ".join(words).startswith(place.command) else None
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Agent:
         """What the hook prints, decoded; None for nothing."""
         told = {"session_id": self.session, "cwd": str(self.root), "hook_event_name": event, **more}
         clock = time.time if self.now is None else lambda: self.now or 0.0
-        said = answer(self.client, json.dumps(told).encode(), self.policy, clock)
+        said = answer(self.client, json.dumps(told).encode(), lambda: self.policy, clock)
         return json.loads(said) if said else None
 
     def starts(self, source: str = "startup") -> str:

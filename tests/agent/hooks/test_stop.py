@@ -283,7 +283,7 @@ def test_an_aborted_turn_is_not_gone_on_with(agent: Agent) -> None:
     told = {"conversation_id": "c", "hook_event_name": "stop", "workspace_roots": [str(agent.root)]}
 
     def said(status: str) -> object:
-        return json.loads(answer("cursor", json.dumps({**told, "status": status}).encode(), Listed()))
+        return json.loads(answer("cursor", json.dumps({**told, "status": status}).encode(), Listed))
 
     assert said("aborted") == {}
     assert said("completed") != {}

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from nightlab.agent.hooks import witness
-from nightlab.agent.hooks.place import place_at
+from nightlab.agent.hooks.place import has_noted, place_at
 from nightlab.discovering import Places
 from nightlab.types import Crashed, Purpose
-from tests.agent.hooks.agents import COMMAND, PREPARE, TRAIN, Agent, make
+from tests.agent.hooks.agents import COMMAND, TRAIN, Agent, make
 from tests.builders import Repo
 
 
@@ -55,7 +55,7 @@ def test_a_kill_between_the_record_and_the_end_of_its_note_counts_once(agent: Ag
     path.write_bytes(note)
     agent.before("ls")
     assert agent.values() == [1.1]
-    assert not witness.has_pending(place)
+    assert not has_noted(place)
 
 
 def test_a_stale_log_is_nobodys_result(agent: Agent) -> None:
@@ -244,7 +244,8 @@ def test_a_protected_file_is_restored_and_runs_count_again(agent: Agent) -> None
     """A refusal leaves nothing behind: the next honest run is on record."""
     (agent.root / "prepare.py").write_text("BASE = 0.0\n")
     agent.does(COMMAND)
-    (agent.root / "prepare.py").write_text(PREPARE)
+    (agent.root / "prepare.py").write_text("BASE = 1.00\n")
+    Repo(agent.root).commit({}, "respelt")
     agent.does(COMMAND)
     assert agent.values() == [1.1]
 
@@ -256,5 +257,5 @@ def test_a_command_that_was_never_run_is_forgotten(agent: Agent) -> None:
     agent.before("ls")
     place = place_at(agent.root)
     assert place is not None
-    assert not witness.has_pending(place)
+    assert not has_noted(place)
     assert agent.after("ls") == ""

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from nightlab.agent.hooks import sheet, witness
+from nightlab.agent.hooks import sheet
 from nightlab.agent.hooks.events import OURS, Stopping
-from nightlab.agent.hooks.place import AUTORESEARCH, Place, checkout
+from nightlab.agent.hooks.place import AUTORESEARCH, Place, checkout, has_noted
 from nightlab.config import Settings, load_settings
 from nightlab.discovering import Ask, keep_up, view_of
 from nightlab.discovery.plans import prompt
@@ -140,7 +140,7 @@ def _lacks_data(place: Place) -> bool:
 def _in_flight(place: Place, settings: Settings, view: View) -> _Wanted | None:
     """What has begun and is not decided yet."""
     text = "There is an existing in-flight experiment: "
-    if witness.has_pending(place):
+    if has_noted(place):
         return _Wanted(FLIGHT, text + "the training command of yours still runs. Wait for its end before the next one.")
     running = (name for name in view.history.running if lock.is_held(RunFiles(settings.runs / name).lock))
     if name := next(running, None):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,13 +20,13 @@ LONGEST = 8 << 20  # bytes of an event; a tool's output can be part of it
 LOG_SIZE = 256 << 10  # bytes of hooks.log at which it is begun anew, the old one kept beside it
 
 
-def answer(client: str, given: bytes, policy: Policy, clock: Callable[[], float] = time.time) -> bytes:
+def answer(client: str, given: bytes, policy: Callable[[], Policy], clock: Callable[[], float] = time.time) -> bytes:
     """What is to be printed for one event; b"" for nothing. Never raises.
 
     Args:
         client: whose dialect it is.
         given: what came on stdin.
-        policy: judges shell commands.
+        policy: gives what judges shell commands.
         clock: UTC seconds since the epoch.
     """
     told: Told = {}
@@ -36,11 +35,13 @@ def answer(client: str, given: bytes, policy: Policy, clock: Callable[[], float]
         told = _object(given)
         return _answer(spoken, told, policy, clock)
     except Exception:  # whatever it is: an agent that is stopped by its lab's hook is worse than one without a hook
-        _complain(told, clock(), traceback.format_exc())
+        from traceback import format_exc
+
+        _complain(told, clock(), format_exc())
         return b""
 
 
-def _answer(client: Client, told: Told, policy: Policy, clock: Callable[[], float]) -> bytes:
+def _answer(client: Client, told: Told, policy: Callable[[], Policy], clock: Callable[[], float]) -> bytes:
     event = client.read(client, told)
     if event is None:
         return b""

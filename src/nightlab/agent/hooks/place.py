@@ -6,8 +6,11 @@ making sense of the file itself costs more than all the rest of a hook.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +19,7 @@ from nightlab.root import CONFIG_NAME, find_root
 
 _SHAPE = 1  # of the JSON that is kept; another one is made anew
 _REF = "ref: refs/heads/"
+NOTED = "seen-"  # how files of noted commands begin
 AUTORESEARCH = "autoresearch/"  # what branches of an agent's own begin with
 
 
@@ -138,6 +142,24 @@ def _make(directory: Path) -> None:
     except NightlabError:
         return
     directory.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def locked(place: Place) -> Iterator[None]:
+    """Be the only hook that changes what hooks keep; two agents at once wait for each other."""
+    if not place.own.is_dir():
+        write(place.own / "lock", "")
+    handle = os.open(place.own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def has_noted(place: Place) -> bool:
+    """Whether a training command was noted that is not settled yet (`witness`)."""
+    return place.own.is_dir() and any(name.startswith(NOTED) for name in os.listdir(place.own))
 
 
 class Checkout(NamedTuple):

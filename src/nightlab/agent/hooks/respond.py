@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nightlab import autonomy
-from nightlab.agent.hooks import memo, witness
+from nightlab.agent.hooks import memo
 from nightlab.agent.hooks.events import (
     EDIT,
     NOTHING,
@@ -24,7 +24,7 @@ from nightlab.agent.hooks.events import (
     Tool,
 )
 from nightlab.agent.hooks.memo import Memo
-from nightlab.agent.hooks.place import Checkout, Place, checkout, place_at, root_of
+from nightlab.agent.hooks.place import Checkout, Place, checkout, has_noted, locked, place_at, root_of
 from nightlab.agent.hooks.sheet import Sheet, sheet
 from nightlab.autonomy import Autonomy
 from nightlab.ledger.glance import Glance
@@ -45,16 +45,19 @@ class Policy(Protocol):
         """Why it must not run, and what to do instead; "" if it may."""
         ...
 
-    def trains(self, command: str, place: Place, cwd: Path, here: Checkout) -> bool:
-        """Whether it truly runs the lab's command, and no door of ours records that run already."""
+    def training(self, command: str, place: Place, cwd: Path, here: Checkout) -> str | None:
+        """Whether it truly runs the lab's training, and no door of ours records that run already: None if not.
+
+        "" if it is one that can be vouched for; else what is amiss.
+        """
         ...
 
 
 class Responder:
     """Answers one event after another."""
 
-    def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
-        self._policy = policy
+    def __init__(self, policy: Callable[[], Policy], clock: Callable[[], float]) -> None:
+        self._policy = policy  # made when it is asked for: most events are no command
         self._clock = clock
 
     def answer(self, event: Event) -> Answer:
@@ -118,21 +121,24 @@ class Responder:
         refused = self._refusal(place, event.tool, cwd, here)
         if refused:
             return Answer(deny=refused, told=refused)
-        if witness.has_pending(place):
+        if has_noted(place):
             self._settle(place, event)
-        trains = event.tool.kind == SHELL and self._policy.trains(event.tool.command, place, cwd, here)
+        is_shell = event.tool.kind == SHELL
+        trains = self._policy().training(event.tool.command, place, cwd, here) if is_shell else None
         known = memo.read(place, event.speaker.session)
-        if trains or known.told is None:
-            with witness.locked(place):
-                if trains:
-                    witness.note(place, event.speaker, event.tool, int(self._clock() * 1e9))
+        if trains is not None or known.told is None:
+            with locked(place):
+                if trains is not None:
+                    from nightlab.agent.hooks import witness
+
+                    witness.note(place, event.speaker, event.tool, int(self._clock() * 1e9), trains)
                 if known.told is None:
                     memo.keep(place, event.speaker.session, Memo(_seq(place), known.unsaid))
         return NOTHING
 
     def _refusal(self, place: Place, tool: Tool, cwd: Path, here: Checkout) -> str:
         if tool.kind == SHELL:
-            refused = self._policy.refusal(tool.command, place, cwd, here)
+            refused = self._policy().refusal(tool.command, place, cwd, here)
             if refused:
                 return refused
         touched = protected(place, tool, cwd) if tool.paths and tool.kind in (SHELL, EDIT) else ""
@@ -146,8 +152,10 @@ class Responder:
 
     def _after(self, place: Place, event: AfterTool) -> Answer:
         """Take in what the tool ran, and tell of each run that has ended since."""
-        if witness.has_pending(place):
-            with witness.locked(place):
+        if has_noted(place):
+            from nightlab.agent.hooks import witness
+
+            with locked(place):
                 witness.returned(place, event.speaker, event.tool)
             self._settle(place, event)
         if not event.is_heard:
@@ -157,7 +165,7 @@ class Responder:
             is_news = known.told is not None and glance.ended_since(known.told)
         if not is_news and not known.unsaid and known.told is not None:
             return NOTHING
-        with witness.locked(place):  # two tools of one session may come back at once: each run is told of once
+        with locked(place):  # two tools of one session may come back at once: each run is told of once
             known = memo.read(place, event.speaker.session)
             parts, told = list(known.unsaid), ""
             if known.told is None:
@@ -176,13 +184,13 @@ class Responder:
 
     def _stopping(self, place: Place, event: Stopping) -> Answer:
         """Ask the agent to go on, while its user wants that and it gets anywhere."""
-        if witness.has_pending(place):
+        if has_noted(place):
             self._settle(place, event)
         if not event.is_willing or place.stop.exists() or not autonomy.look(place.database, place.state).enabled:
             return NOTHING
         from nightlab.agent.hooks.asking import ask
 
-        with witness.locked(place):
+        with locked(place):
             text = ask(place, event, self._clock())
         return Answer(ask=text, told="Autoresearch loop continuing." if text else "")
 
@@ -190,9 +198,11 @@ class Responder:
 
     def _settle(self, place: Place, event: Event) -> None:
         """Record or refuse what was noted and is over; what there is to say of it is kept for its session."""
-        if not witness.has_pending(place):
+        if not has_noted(place):
             return
-        with witness.locked(place):
+        from nightlab.agent.hooks import witness
+
+        with locked(place):
             for one in witness.settle(place, self._clock()):
                 known = memo.read(place, one.note.session)
                 if known.told is None:
@@ -202,7 +212,7 @@ class Responder:
 
     def _heard(self, place: Place, event: SessionStarted) -> tuple[str, ...]:
         """What was still to be said to a session that begins or goes on; from here on it is told of what ends."""
-        with witness.locked(place):
+        with locked(place):
             memo.forget(place)
             known = memo.read(place, event.speaker.session)
             memo.keep(place, event.speaker.session, Memo(_seq(place)))

@@ -8,27 +8,26 @@ the one command that records it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from nightlab.agent.hooks.events import Speaker, Tool
-from nightlab.agent.hooks.place import Place, checkout, write
+from nightlab.agent.hooks.place import NOTED, Place, checkout, write
 from nightlab.runner.hashes import hash_files
 
 LOG = "run.log"
 _BEGINNING = 1 << 20  # bytes of a log by whose digest it is known to have been begun anew
 _START_S = 2.0  # in which a command that was put in the background has opened its log
 _FORGOTTEN_S = 24 * 3600.0  # after which a command that was never seen to end is no more waited for
-_SET = re.compile(r"\bAUTORESEARCH_(\w+)=")
+_SET = re.compile(r"\b(AUTORESEARCH_\w+)=")
 _RECEIPT = re.compile(r"\bAUTORESEARCH_RECEIPT_PATH=([\w./~-]+)")
-_PATHS = frozenset({"SUMMARY_PATH", "PROGRESS_PATH", "RECEIPT_PATH"})  # of its variables those that change no number
+_PATHS = frozenset({"AUTORESEARCH_SUMMARY_PATH", "AUTORESEARCH_PROGRESS_PATH", "AUTORESEARCH_RECEIPT_PATH"})
 
 
 class Log(NamedTuple):
@@ -54,7 +53,7 @@ class Note(NamedTuple):
     files: Mapping[str, tuple[object, ...]]  # path -> digest and the marks by which a change in between is seen
     log: Log | None
     receipt: str = ""  # path of the receipt, where the command or the environment names one
-    sets: tuple[str, ...] = ()  # variables of the benchmark that the command sets itself
+    objection: str = ""  # what is amiss with the command itself
     has_returned: bool = False  # whether the tool has; the command may go on
     is_shared: bool = False  # whether another run was to write the same log at the same time
 
@@ -67,24 +66,14 @@ class Settled(NamedTuple):
     refused: str = ""  # why it is not on record
 
 
-@contextmanager
-def locked(place: Place) -> Iterator[None]:
-    """Be the only hook that changes what hooks keep; two agents at once wait for each other."""
-    if not place.own.is_dir():
-        write(place.own / "lock", "")
-    handle = os.open(place.own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 # --- before -----------------------------------------------------------------------------------------------------
 
 
-def note(place: Place, speaker: Speaker, tool: Tool, now_ns: int) -> None:
-    """Note that a command is about to run the training. The caller holds the lock."""
+def note(place: Place, speaker: Speaker, tool: Tool, now_ns: int, amiss: str = "") -> None:
+    """Note that a command is about to run the training; `amiss` is why it will not be believed whatever it does.
+
+    The caller holds the lock.
+    """
     named = _RECEIPT.findall(tool.command)
     receipt = str(named[-1]) if named else os.environ.get("AUTORESEARCH_RECEIPT_PATH", "")
     mine = _path(place, speaker, tool)
@@ -98,12 +87,18 @@ def note(place: Place, speaker: Speaker, tool: Tool, now_ns: int) -> None:
         files=look_at_files(place),
         log=look_at(place.root / LOG),
         receipt=str(place.root / os.path.expanduser(receipt)) if receipt else "",
-        sets=tuple(f"AUTORESEARCH_{name}" for name in sorted({*_SET.findall(tool.command)} - _PATHS)),
+        objection=amiss or _settings(tool.command),
         is_shared=bool(others),
     )
     for path, other in others:
         write(path, json.dumps(other._replace(is_shared=True)))
     write(mine, json.dumps(made))
+
+
+def _settings(command: str) -> str:
+    """What is amiss with the variables that a command sets."""
+    names = sorted({*_SET.findall(command)} - _PATHS)
+    return f"it set {' and '.join(names)}, which makes another experiment" if names else ""
 
 
 def look_at_files(place: Place) -> dict[str, tuple[object, ...]]:
@@ -173,8 +168,8 @@ def _objection(place: Place, one: Note, log: Log, now: float) -> str:
     """Why a log that has changed is not believed to be that of the noted source; "" if nothing speaks against it."""
     if one.is_shared:
         return f"two runs at once wrote to {LOG}"
-    if one.sets:
-        return f"it set {' and '.join(one.sets)}, which make another experiment"
+    if one.objection:
+        return one.objection
     if not one.at_ns <= log.mtime_ns <= now * 1e9 + 1e9:
         return f"the last change of {LOG} is not of its time"
     if one.log is not None and _goes_on(place.root / LOG, one.log):
@@ -234,25 +229,20 @@ def _writes(process: str, number: str, seen: os.stat_result) -> bool:
 
 def pending(place: Place) -> Iterator[tuple[Path, Note]]:
     """Commands that were noted and not settled yet, oldest first."""
-    notes = [(path, _read(path)) for path in place.own.glob("seen-*.json")]
+    notes = [(path, _read(path)) for path in place.own.glob(f"{NOTED}*.json")]
     known = [(path, found) for path, found in notes if found is not None]
     yield from sorted(known, key=lambda pair: pair[1].at_ns)
 
 
-def has_pending(place: Place) -> bool:
-    """Whether there is any."""
-    return place.own.is_dir() and any(name.startswith("seen-") for name in os.listdir(place.own))
-
-
 def _path(place: Place, speaker: Speaker, tool: Tool) -> Path:
     told = "\0".join((speaker.session, tool.call, tool.command))
-    return place.own / f"seen-{hashlib.sha256(told.encode('utf-8', 'replace')).hexdigest()[:16]}.json"
+    return place.own / f"{NOTED}{hashlib.sha256(told.encode('utf-8', 'replace')).hexdigest()[:16]}.json"
 
 
 def _read(path: Path) -> Note | None:
     try:
         told = Note(*json.loads(path.read_bytes()))
         files = {name: tuple(marks) for name, marks in told.files.items()}
-        return told._replace(files=files, log=Log(*told.log) if told.log else None, sets=tuple(told.sets))
+        return told._replace(files=files, log=Log(*told.log) if told.log else None)
     except (OSError, ValueError, TypeError, AttributeError):
         return None
