@@ -62,8 +62,8 @@ def _read(machine: Machine, call: Call) -> str:
         last = place == len(names) - 1 or not names
         values = []
         for line in lines[:16]:
-            words = line.split(None, place) if last else line.split()
-            values.append((words[place],) if place < len(words) else (UNKNOWN if UNKNOWN in line else "",))
+            split = line.split(None, place) if last else line.split()
+            values.append((split[place],) if place < len(split) else (UNKNOWN if UNKNOWN in line else "",))
         machine.state.variables[name] = tuple(dict.fromkeys(values))
     return ""
 

@@ -15,6 +15,7 @@ from nightlab.agent.policy.values import (
     DEEP,
     FETCHED,
     MARK,
+    MAX_TEXT,
     OPEN,
     PIECE,
     STAR,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 _UNQUOTED = str.maketrans({"*": STAR, "?": MARK, "[": BRACKET, "{": OPEN, ",": COMMA, "}": CLOSE})
 _VALUE = str.maketrans({"*": STAR, "?": MARK, "[": BRACKET})
-_NUMBERS = frozenset({"?", "$", "!", "#", "RANDOM", "SECONDS", "EPOCHSECONDS", "LINENO", "UID", "EUID", "BASHPID", "PPID"})
+_NUMBERS = frozenset(
+    {"?", "$", "!", "#", "RANDOM", "SECONDS", "EPOCHSECONDS", "LINENO", "UID", "EUID", "BASHPID", "PPID"}
+)
 _MARKS = {STAR: "*", MARK: "?", OPEN: "{", COMMA: ",", CLOSE: "}", BRACKET: "[", BREAK: " "}
 
 
@@ -61,7 +64,8 @@ class Expander:
 
     def text(self, word: Word) -> str:
         out = [self._part(part, first=place == 0) for place, part in enumerate(word.parts)]
-        return "".join(out)
+        text = "".join(out)
+        return text if len(text) <= MAX_TEXT else UNKNOWN
 
     def _part(self, part: Part, *, first: bool) -> str:
         if isinstance(part, Literal):

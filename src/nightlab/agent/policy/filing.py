@@ -124,8 +124,9 @@ def _tr(_: Machine, call: Call) -> str | None:
 
 
 def _letters(form: str) -> str:
-    spans = re.sub(r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1)))[:512], ansi(form), flags=re.DOTALL)
-    return spans
+    return re.sub(
+        r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1)))[:512], ansi(form), flags=re.DOTALL
+    )
 
 
 def _ls(_: Machine, call: Call) -> str | None:
@@ -176,7 +177,9 @@ def _last(path: str) -> str:
 def _copy(machine: Machine, call: Call) -> str | None:
     """`cp`, `mv`, `ln`, `install`, `rsync`: what is written, what is taken away, and what is now another name."""
     name = call.argv[0]
-    options = parsed(call.args, "-t --target-directory -m -o -g -S --suffix --mode -e --rsh --exclude --include --filter")
+    options = parsed(
+        call.args, "-t --target-directory -m -o -g -S --suffix --mode -e --rsh --exclude --include --filter"
+    )
     sources, targets = _targets(options)
     for target in targets:
         source = sources[0] if len(sources) == 1 else ""
@@ -211,7 +214,9 @@ def _remove(machine: Machine, call: Call) -> str | None:
 
 def _touch(machine: Machine, call: Call) -> str | None:
     options = parsed(call.args, "-t -d -r --date --reference")
-    operands = options.operands if call.argv[0] == "touch" else options.operands[1:]
+    # `chmod -x file` has its mode where others have options
+    moded = call.argv[0] == "chmod" and any(re.fullmatch("-[rwxXst]+", arg) for arg in call.args)
+    operands = options.operands if call.argv[0] == "touch" or moded else options.operands[1:]
     for name in operands:
         path = machine.path(name)
         machine.note(Remove(path, recursive=True, moved=True) if options.has("-R") else Write(path))
@@ -279,7 +284,9 @@ def _last_is_output(machine: Machine, call: Call) -> str | None:
 
 def _all_written(machine: Machine, call: Call) -> str | None:
     """Editors and the like: each operand is a file that is changed."""
-    options = parsed(call.args, "-c -s? --cmd -S -u -l -f --eval -q -e?" if call.argv[0] == "editor" else "-s --size -r -o")
+    options = parsed(
+        call.args, "-c -s? --cmd -S -u -l -f --eval -q -e?" if call.argv[0] == "editor" else "-s --size -r -o"
+    )
     for name in options.operands:
         if not name.startswith("+"):
             machine.write(name)
@@ -369,7 +376,9 @@ FILING: dict[str, Handler] = {
     **dict.fromkeys(("rm", "unlink", "shred", "trash", "srm"), _remove),
     **dict.fromkeys(("touch", "chmod", "chown", "chgrp", "chattr", "setfacl"), _touch),
     **dict.fromkeys(("basename", "dirname", "realpath", "readlink"), _path_part),
-    **dict.fromkeys(("editor", "sponge", "truncate", "fallocate", "dos2unix", "black", "isort", "autopep8"), _all_written),
+    **dict.fromkeys(
+        ("editor", "sponge", "truncate", "fallocate", "dos2unix", "black", "isort", "autopep8"), _all_written
+    ),
     **dict.fromkeys(("xxd", "split", "csplit", "convert"), _last_is_output),
     **dict.fromkeys(("tar", "unzip", "bsdtar"), _unpack),
     **dict.fromkeys(("mkfs", "wipefs", "mkswap", "fdisk", "parted", "sgdisk", "blkdiscard"), _wipe),

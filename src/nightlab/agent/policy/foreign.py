@@ -27,7 +27,7 @@ _SHELLED = re.compile(
 _BACKTICK = re.compile(r"`([^`]*)`|\bqx\s*[{(/|!]([^})/|!]*)|%x[{(\[]([^})\]]*)")
 _WRITES = re.compile(
     r"writeFile|appendFile|createWriteStream|openSync|copyFile|rename|unlink|truncate|rmSync|rmdir|\brm\b|symlink|"
-    r"File\.(write|open|delete|new)|IO\.write|FileUtils|file_put_contents|fopen|>|\bwrite\b|spew|copy|move|Deno\.|print\s*\{"
+    r"File\.(write|open|delete|new)|IO\.write|FileUtils|file_put_contents|fopen|['\"{(]\s*\+?>|['\"]\+<|\bwrite\b|spew|copy|move|Deno\.|print\s*\{"
 )
 _JOINS = re.compile(r"(['\"])\s*[.+]\s*(['\"])")
 
@@ -57,7 +57,10 @@ def _shelled(machine: Machine, match: re.Match[str], call: Call) -> None:
     words = [next(part for part in one.groups() if part is not None) for one in _STRING.finditer(match[1] or "")]
     if words:
         machine.script(" ".join(map(ansi, words)), call.io, call.argv[0])
-    elif re.match(r"(system|execSync|spawnSync|os\.execute|shell_exec|passthru|exec)\b", match[0]) and match[0].rstrip()[-1:] == "(":
+    elif (
+        re.match(r"(system|execSync|spawnSync|os\.execute|shell_exec|passthru|exec)\b", match[0])
+        and match[0].rstrip()[-1:] == "("
+    ):
         following = match.string[match.end() : match.end() + 1]
         if following not in {")", "`", ""}:
             machine.note(Opaque(f"what {call.argv[0]} would run"))

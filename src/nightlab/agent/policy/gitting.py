@@ -98,7 +98,9 @@ def _split(machine: Machine, args: tuple[str, ...], operands: tuple[str, ...]) -
     if len(operands) == 1:
         name = operands[0]
         path = machine.path(name)
-        is_file = name.startswith((".", ":")) or machine.places.guarded(path) is not None or "." in name.rpartition("/")[2]
+        is_file = (
+            name.startswith((".", ":")) or machine.places.guarded(path) is not None or "." in name.rpartition("/")[2]
+        )
         return ("", [name]) if is_file else (name, [])
     return operands[0], list(operands[1:])
 
@@ -232,6 +234,14 @@ def _rev_parse(machine: Machine, call: Call) -> str | None:
     return PIECE
 
 
+def _diff(machine: Machine, call: Call) -> str | None:
+    """A diff of named files is a patch of those and of no others."""
+    _archive(machine, call)
+    if "--" not in call.args:
+        return None
+    return "".join(f"+++ b/{name}\n" for name in call.args[call.args.index("--") + 1 :])
+
+
 def _archive(machine: Machine, call: Call) -> str | None:
     for name in parsed(call.args, "-o --output --output-directory --format --prefix").values("-o", "--output"):
         machine.write(name)
@@ -249,7 +259,7 @@ _COMMANDS: dict[str, Handler] = {
     "clean": _clean,
     "clone": _clone,
     "config": _config,
-    "diff": _archive,
+    "diff": _diff,
     "filter-branch": _runs,
     "format-patch": _archive,
     "mv": _remove,

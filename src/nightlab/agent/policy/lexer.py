@@ -16,13 +16,15 @@ MAX_DEPTH = 40  # of nesting; people write three or four
 _NAME = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!-]")
 _BARE = re.compile(r"[A-Za-z_]\w*|[\d@*#?$!-]")
 _OPERATOR = re.compile(r":?[-=+?]|##?|%%?|//?[#%]?|\^\^?|,,?|:|@")
-_ANSI = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|c(.)|(.))", re.DOTALL)
+_ANSI = re.compile(
+    r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|c(.)|(.))", re.DOTALL
+)
 _ANSI_NAMED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v"}
 _PLAIN = re.compile(r"[\w./:%,-]+")  # nothing that any of our ends could be
 BREAKS = frozenset(" \t\n;&|<>()")
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The text is no shell command that we can follow; the message says why."""
 
 
@@ -46,7 +48,7 @@ class Lexer:
 
     def __init__(self, text: str, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
-            raise Unreadable("it is nested too deeply")
+            raise UnreadableError("it is nested too deeply")
         self.text = text
         self.at = 0
         self.depth = depth
@@ -65,17 +67,17 @@ class Lexer:
     def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable("it is nested too deeply")
+            raise UnreadableError("it is nested too deeply")
 
     def find(self, what: str) -> int:
         """Where `what` comes next.
 
         Raises:
-            Unreadable: nowhere.
+            UnreadableError: nowhere.
         """
         place = self.text.find(what, self.at)
         if place < 0:
-            raise Unreadable(f"a {what} has no twin")
+            raise UnreadableError(f"a {what} has no twin")
         return place
 
     def word(self) -> Word:
@@ -139,7 +141,7 @@ class Lexer:
         self.at += 1
         inner = self.parts(lambda char: char == '"', quoted=True)
         if self.peek() != '"':
-            raise Unreadable('a " has no twin')
+            raise UnreadableError('a " has no twin')
         self.at += 1
         return [Literal("", quoted=True), *inner]
 
@@ -158,7 +160,7 @@ class Lexer:
             assert match is not None
             self.at = match.end() + 1
             if self.at > len(self.text):
-                raise Unreadable("a $' has no twin")
+                raise UnreadableError("a $' has no twin")
             return [Literal(ansi(match[0]), quoted=True)]
         if two == '"' and not quoted:
             self.at += 1
@@ -190,7 +192,7 @@ class Lexer:
         self.at += len(lead)
         name = _NAME.match(self.text, self.at)
         if name is None:
-            raise Unreadable("a ${...} has no name")
+            raise UnreadableError("a ${...} has no name")
         self.at = name.end()
         index = ""
         if self.peek() == "[":
@@ -203,7 +205,7 @@ class Lexer:
             self.at = match.end()
         operand = Word(tuple(self.parts(lambda char: char == "}", quoted=quoted)))
         if self.peek() != "}":
-            raise Unreadable("a ${ has no twin")
+            raise UnreadableError("a ${ has no twin")
         self.at += 1
         self.depth -= 1
         return Variable(name[0], quoted, op=lead or op, operand=operand, index=index)
@@ -211,7 +213,7 @@ class Lexer:
     def _backquotes(self, *, quoted: bool) -> Substitution:
         match = re.compile(r"`((?:[^`\\]|\\.)*)`", re.DOTALL).match(self.text, self.at)
         if match is None:
-            raise Unreadable("a ` has no twin")
+            raise UnreadableError("a ` has no twin")
         self.at = match.end()
         inner = re.sub(r'\\([$`\\"])' if quoted else r"\\([$`\\])", r"\1", match[1])
         return Substitution(self.parse_apart(inner), quoted)

@@ -10,11 +10,12 @@ import itertools
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from nightlab.agent.policy.expand import Expander, as_text
-from nightlab.agent.policy.lexer import Unreadable
-from nightlab.agent.policy.options import canonical
+from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.nouns import Act, Fetched, Forbidden, Ground, Opaque, Sink, Train, Write
+from nightlab.agent.policy.options import canonical
 from nightlab.agent.policy.places import Places, absolute
 from nightlab.agent.policy.shell import parse
 from nightlab.agent.policy.state import MAX_CHOICES, Call, State, Streams
@@ -35,12 +36,12 @@ from nightlab.agent.policy.syntax import (
     Variable,
     Word,
 )
-from nightlab.agent.policy.values import FETCHED, HOLES, UNKNOWN, holes, pattern, shown
+from nightlab.agent.policy.values import FETCHED, HOLES, MAX_TEXT, UNKNOWN, holes, pattern, shown
 
 Handler = Callable[["Machine", Call], "str | None"]
 MAX_STEPS = 2000  # programs that one command may start before we stop following it
 MAX_DEPTH = 12  # of programs that start programs
-MAX_TEXT = 100_000  # characters of output that are kept
+MAX_STAGES = 100  # of one pipeline
 
 
 class Machine:
@@ -90,11 +91,18 @@ class Machine:
         for place in itertools.accumulate(path.split("/"), lambda a, b: f"{a}/{b}"):
             if place in self.files and (place == path or FETCHED in self.files[place]):
                 return self.files[place]
-        if self.ground.read is None or holes(path):
+        if self.ground.read is None or holes(path) or self.is_training(text):
             return None
-        from pathlib import Path
-
         return self.ground.read(Path(path))
+
+    def saved_script(self, name: str, text: str, io: Streams, by: str) -> str:
+        """Follow a script in a file. What the command did not write itself is let pass where it cannot be read: it
+        lies in the repository for everybody to see."""
+        before = len(self.acts)
+        out = self.script(text, io, by)
+        if self.path(name) not in self.files:
+            self.acts[before:] = [act for act in self.acts[before:] if not isinstance(act, Opaque)]
+        return out
 
     def script(self, text: str, io: Streams, by: str) -> str:
         """Follow a shell script that a program was given."""
@@ -103,7 +111,7 @@ class Machine:
             return UNKNOWN
         try:
             return self.run(parse(as_text(text)), io)
-        except Unreadable as exc:
+        except UnreadableError as exc:
             self.note(Opaque(f"what {by} would run: {exc}"))
             return UNKNOWN
 
@@ -154,6 +162,8 @@ class Machine:
     def _pipeline(self, node: Pipeline, io: Streams) -> str:
         text = io.stdin
         last = len(node.stages) - 1
+        if last >= MAX_STAGES:
+            raise UnreadableError("its pipeline is too long")
         for place, stage in enumerate(node.stages):
             out = io.out if place == last else self._pipe(node.stages[place + 1 :])
             err = out if place < last and node.both[place] else io.err
@@ -197,7 +207,9 @@ class Machine:
             values = self.expander.arguments(given) if given is not None else list(self.expander.elements("@") or ())
             if len(values) > MAX_CHOICES:
                 values = [UNKNOWN]
-            self.state.variables[node.name] = tuple((as_text(value),) if not holes(value) else (value,) for value in values)
+            self.state.variables[node.name] = tuple(
+                (as_text(value),) if not holes(value) else (value,) for value in values
+            )
             if not values:
                 self.state.variables[node.name] = (("",),)
         return self.run(node.body, io) + self.run(node.body, io)
@@ -304,7 +316,7 @@ class Machine:
         """Follow one program with its arguments; its output as far as it is known."""
         self.steps += 1
         if self.steps > MAX_STEPS or self.depth > MAX_DEPTH:
-            raise Unreadable("it starts too many programs")
+            raise UnreadableError("it starts too many programs")
         unknown = FETCHED if io.stdin is not None and FETCHED in io.stdin else UNKNOWN
         if not argv or self._own_rule(argv):
             return unknown
@@ -352,13 +364,13 @@ class Machine:
             self.note(Fetched("the shell"))
             return None
         if any(hole in name for hole in HOLES):
-            name = next((known for known in self.handlers if name[:1] and pattern(name).fullmatch(known)), "")
-            if not name or UNKNOWN in called:
+            known = [one for one in self.handlers if name[:1] and pattern(name).fullmatch(one)]
+            if not known or UNKNOWN in called or len(known) > MAX_CHOICES:
                 self.note(Opaque(f"the program's name, {shown(called)}"))
                 return None
+            return "".join([self.dispatch((one, *argv[1:]), io, env) for one in known])
         handler = self.handlers.get(canonical(name))
         return None if handler is None else handler(self, Call((canonical(name), *argv[1:]), io, env))
-
 
     def _script_at(self, called: str) -> str:
         """What runs the script `called`; "" where it is no script that can be read."""
@@ -403,5 +415,3 @@ def _names(node: Node) -> list[str]:
     if isinstance(node, Sequence):
         return [name for item in node.items for name in _names(item)]
     return [name for stage in node.stages for name in _names(stage)] if isinstance(node, Pipeline) else []
-
-

@@ -20,6 +20,7 @@ _SAME = (
     (re.compile(r"(npm|pnpm|yarn)"), "npm"),
     (re.compile(r"(hf|huggingface-cli)"), "hf"),
     (re.compile(r"(doas|pkexec)"), "sudo"),
+    (re.compile(r"(mkfs|mke2fs|newfs)(\..+)?"), "mkfs"),
 )
 
 

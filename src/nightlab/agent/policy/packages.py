@@ -14,7 +14,7 @@ from nightlab.agent.policy.values import FETCHED, holes
 _INSTALLS = {
     "apt": "install add reinstall upgrade remove purge full-upgrade dist-upgrade localinstall tap",
     "cargo": "add install",
-    "conda": "install create update upgrade remove uninstall env",
+    "conda": "install create update upgrade remove uninstall",
     "dpkg": "-i --install",
     "gem": "install update",
     "go": "get install",
@@ -97,7 +97,9 @@ def uv(machine: Machine, call: Call) -> str | None:
         or (first == "version" and "--bump" in flags)
     )
     if installs or holes(first):
-        machine.note(Install(" ".join(filter(None, ("uv", first, second if first in {"pip", "tool", "python"} else "")))))
+        machine.note(
+            Install(" ".join(filter(None, ("uv", first, second if first in {"pip", "tool", "python"} else ""))))
+        )
     if first == "publish":
         machine.note(Publish("uv publish"))
     return None
@@ -120,7 +122,9 @@ _CURL = (
     "-o --output -O? -X --request -d --data -F --form -T --upload-file -H --header -u --user -A -b -c -x -e -m "
     "--data-binary --data-raw --data-urlencode --max-time --connect-timeout --retry -w --write-out --url -K --config -D"
 )
-_WGET = "-O --output-document -P --directory-prefix -U -t -T -o -a -i --header --post-file --post-data --timeout --tries"
+_WGET = (
+    "-O --output-document -P --directory-prefix -U -t -T -o -a -i --header --post-file --post-data --timeout --tries"
+)
 
 
 def _curl(machine: Machine, call: Call) -> str | None:
@@ -170,7 +174,9 @@ def _remote_copy(machine: Machine, call: Call) -> str | None:
 
 
 PACKAGES: dict[str, Handler] = {
-    **dict.fromkeys({*_INSTALLS, *_PUBLISHES, *_ALWAYS} - {"poetry", "pipenv", "conda", "hatch", "pdm", "pixi", "rye"}, manager),
+    **dict.fromkeys(
+        {*_INSTALLS, *_PUBLISHES, *_ALWAYS} - {"poetry", "pipenv", "conda", "hatch", "pdm", "pixi", "rye"}, manager
+    ),
     **dict.fromkeys(("aria2c", "axel", "lynx", "http", "https", "nc", "ncat", "w3m"), _axel),
     **dict.fromkeys(("scp", "sftp", "aws", "gsutil", "rclone", "azcopy", "s3cmd"), _remote_copy),
     "curl": _curl,

@@ -34,11 +34,23 @@ _DEPENDENCIES = (
 )
 _HOME_CONTROL = (".claude", ".claude.json", ".codex", ".config/opencode", ".cursor", ".gemini")
 # Files in guarded directories that matter most, for patterns whose directory is not known (`find -name state.json`).
-_INSIDE = ("state.json", "hooks.json", "config.toml", "settings.json", "experiments.jsonl", "lab.db", "core.py", "config")
+_INSIDE = (
+    "state.json",
+    "hooks.json",
+    "config.toml",
+    "settings.json",
+    "experiments.jsonl",
+    "lab.db",
+    "core.py",
+    "config",
+)
 _CACHES = re.compile(r"(^|/)(__pycache__|\.(pytest|ruff|mypy)_cache|[^/]*\.py[co])(/|$)|/\.git/(.*/)?[^/]*\.lock$")
-_SYSTEM = frozenset("bin boot dev etc lib lib32 lib64 opt proc root run sbin sys usr var System Library".split())
+_SYSTEM = frozenset(
+    ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "opt", "proc", "root", "run", "sbin", "sys", "usr", "var")
+) | {"System", "Library"}  # the last two are Apple's
 _SYSTEM_EXEMPT = ("/var/tmp/", "/var/folders/", "/dev/shm/", "/run/user/")  # noqa: S108 - names, not files of ours
-_SOURCES = frozenset(".git .github benchmarks data docs results scripts src test tests".split())  # of most repositories
+# Directories of most repositories that hold what people wrote or gathered.
+_SOURCES = frozenset((".git", ".github", "benchmarks", "data", "docs", "results", "scripts", "src", "test", "tests"))
 _DEVICE = re.compile(r"/dev/(sd|hd|nvme|vd|xvd|mapper/|disk|mem\b)")
 
 

@@ -15,11 +15,15 @@ from nightlab.agent.policy.values import DEEP, FETCHED, PIECE, STAR, UNKNOWN, ho
 if TYPE_CHECKING:
     from nightlab.agent.policy.pycode import Reader
 
-_SHELL = frozenset({"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "commands.getoutput"})
+_SHELL = frozenset(
+    {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "commands.getoutput"}
+)
 _SHELL |= {"asyncio.create_subprocess_shell", "pexpect.spawn", "pexpect.run", "get_ipython.system"}
 _PROCESS = frozenset(f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output", "Popen"))
 _EXEC = frozenset({"os.execv", "os.execve", "os.execvp", "os.execvpe", "os.spawnv", "os.spawnvp", "os.posix_spawn"})
-_EXEC_LIST = frozenset({"os.execl", "os.execlp", "os.execle", "os.spawnl", "os.spawnlp", "asyncio.create_subprocess_exec"})
+_EXEC_LIST = frozenset(
+    {"os.execl", "os.execlp", "os.execle", "os.spawnl", "os.spawnlp", "asyncio.create_subprocess_exec"}
+)
 _FETCH = ("urllib.request.urlopen", "requests.", "httpx.", "urllib3.", "urllib.urlopen", "urllib2.urlopen", "aiohttp.")
 # Function -> which of its arguments is written (w), taken away (d: one, r: with all below).
 _FILES = {
@@ -83,7 +87,7 @@ def item(reader: Reader, dotted: str, key: str) -> Value:
 
 def call(reader: Reader, node: ast.Call) -> Value:
     """Follow one call."""
-    args = tuple(reader._elements(node.args))  # noqa: SLF001 - one reader in two files
+    args = tuple(reader._elements(node.args))
     named = {one.arg: reader.value(one.value) for one in node.keywords if one.arg}
     for one in node.keywords:
         if one.arg is None:
@@ -104,7 +108,7 @@ def call(reader: Reader, node: ast.Call) -> Value:
     if not isinstance(function, Name):
         return None
     dotted = function.dotted.removeprefix("builtins.").removeprefix("__builtins__.")
-    found = _pure(reader, dotted, args, named)
+    found = _pure(reader, dotted, args)
     return found if found is not None else _effect(reader, dotted, args, named)
 
 
@@ -115,61 +119,85 @@ def _of_unknown(reader: Reader, name: str) -> Value:
     return None
 
 
-def _pure(reader: Reader, dotted: str, args: tuple[Value, ...], named: dict[str, Value]) -> Value:
+_HIDDEN = {
+    "base64.b32decode": "b32",
+    "base64.b64decode": "b64",
+    "base64.b85decode": "b85",
+    "base64.standard_b64decode": "b64",
+    "base64.urlsafe_b64decode": "b64",
+    "binascii.a2b_base64": "b64",
+    "binascii.unhexlify": "hex",
+    "bytes.fromhex": "hex",
+    "bytearray.fromhex": "hex",
+}
+_TEXTS = frozenset({"str", "bytes", "bytearray", "os.fspath", "os.fsencode", "os.fsdecode"})
+_TEXTS |= {"os.path.abspath", "os.path.realpath", "os.path.normpath"}
+
+
+def _pure(reader: Reader, dotted: str, args: tuple[Value, ...]) -> Value:
     """Calls that only make a value."""
     first = args[0] if args else None
-    if dotted in {"pathlib.Path", "Path", "pathlib.PosixPath", "pathlib.PurePath"}:
-        return Place(joined(*args) if args else ".")
-    if dotted in {"os.path.join", "posixpath.join"}:
-        return joined(*args)
-    if dotted in {"os.path.abspath", "os.path.realpath", "os.path.normpath", "os.fspath", "str", "bytes", "os.fsencode"}:
+    for maker in (_path_value, _collection):
+        if (found := maker(reader, dotted, args)) is not None:
+            return found
+    if dotted in _TEXTS:
         if isinstance(first, tuple) and all(isinstance(one, int) and 0 <= one < 0x110000 for one in first):
             return "".join(chr(one) for one in first if isinstance(one, int))
         return text_of(first) if args else ""
-    if dotted in {"os.path.expanduser", "os.path.expandvars"} and isinstance(first, str):
-        return first.replace("~", reader.machine.places.home, 1) if first.startswith("~") else first
-    if dotted in {"pathlib.Path.home", "Path.home"}:
-        return Place(reader.machine.places.home)
-    if dotted in {"os.getcwd", "pathlib.Path.cwd", "Path.cwd"}:
-        return Place(reader.machine.state.cwd) if "Path" in dotted else reader.machine.state.cwd
-    if dotted in {"os.path.basename", "os.path.dirname"} and isinstance(first, str):
-        return first.rpartition("/")[2 if dotted.endswith("basename") else 0]
-    if dotted in {"os.getenv", "os.environ.get"} and isinstance(first, str):
-        known = reader.machine.expander.elements(first)
-        return known[0] if known else (args[1] if len(args) > 1 else UNKNOWN)
     if dotted == "chr" and isinstance(first, int):
         return chr(first) if 0 <= first < 0x110000 else None
-    if dotted in {"list", "tuple", "sorted", "set", "reversed", "iter"}:
-        value = tuple(first) if isinstance(first, str) and not holes(first) else first
-        return value[::-1] if dotted == "reversed" and isinstance(value, tuple) else value
-    if dotted in {"map"} and len(args) == 2 and isinstance(args[1], tuple) and isinstance(first, Name):
-        return tuple(_pure(reader, first.dotted, (one,), {}) for one in args[1])
-    if dotted in {"glob.glob", "glob.iglob"} and isinstance(first, str):
-        return (first.replace("**", DEEP).replace("*", STAR).replace("?", PIECE),)
-    if dotted in {"os.listdir", "os.scandir"}:
-        return (f"{text_of(first)}/{STAR}" if args else STAR,)
-    if dotted == "os.walk":
-        return ((f"{text_of(first)}/{DEEP}", (STAR,), (STAR,)),)
-    hidden = {"base64.b64decode": "b64", "binascii.a2b_base64": "b64", "base64.b32decode": "b32", "bytes.fromhex": "hex"}
-    hidden |= {"binascii.unhexlify": "hex", "base64.b85decode": "b85"}
-    if dotted in hidden and isinstance(first, str):
-        return decoded(first, hidden[dotted])
+    if dotted in _HIDDEN and isinstance(first, str):
+        return decoded(first, _HIDDEN[dotted])
     if dotted == "codecs.decode" and isinstance(first, str) and len(args) > 1:
         how = text_of(args[1]).replace("-", "").replace("_", "")
         return decoded(first, {"base64": "b64", "hex": "hex", "rot13": "rot13"}.get(how, ""))
-    if dotted == "shlex.split" and isinstance(first, str):
-        return tuple(first.split())
-    if dotted in {"getattr"} and len(args) >= 2:
+    if dotted == "getattr" and len(args) >= 2:
         return constant(reader, f"{first.dotted}.{text_of(args[1])}") if isinstance(first, Name) else None
     if dotted in {"__import__", "importlib.import_module"}:
         imported(reader, text_of(first))
         return Name(text_of(first)) if isinstance(first, str) else None
     if dotted in {"globals", "locals", "vars"}:
         return Name(dotted if not isinstance(first, Name) else f"{first.dotted}.__dict__")
-    if dotted.startswith(_FETCH):
-        return FETCHED
-    del named
+    return FETCHED if dotted.startswith(_FETCH) else None
+
+
+def _path_value(reader: Reader, dotted: str, args: tuple[Value, ...]) -> Value:
+    """Paths and what the environment says."""
+    first = args[0] if args else None
+    machine = reader.machine
+    if dotted in {"pathlib.Path", "Path", "pathlib.PosixPath", "pathlib.PurePath"}:
+        return Place(joined(*args) if args else ".")
+    if dotted in {"os.path.join", "posixpath.join"}:
+        return joined(*args)
+    if dotted in {"os.path.expanduser", "os.path.expandvars"} and isinstance(first, str):
+        return first.replace("~", machine.places.home, 1) if first.startswith("~") else first
+    if dotted in {"pathlib.Path.home", "Path.home"}:
+        return Place(machine.places.home)
+    if dotted in {"os.getcwd", "pathlib.Path.cwd", "Path.cwd"}:
+        return Place(machine.state.cwd) if "Path" in dotted else machine.state.cwd
+    if dotted in {"os.path.basename", "os.path.dirname"} and isinstance(first, str):
+        return first.rpartition("/")[2 if dotted.endswith("basename") else 0]
+    if dotted in {"os.getenv", "os.environ.get"} and isinstance(first, str):
+        known = machine.expander.elements(first)
+        return known[0] if known else (args[1] if len(args) > 1 else UNKNOWN)
     return None
+
+
+def _collection(reader: Reader, dotted: str, args: tuple[Value, ...]) -> Value:
+    """Lists, and names of files as holes."""
+    first = args[0] if args else None
+    if dotted in {"list", "tuple", "sorted", "set", "reversed", "iter"}:
+        value = tuple(first) if isinstance(first, str) and not holes(first) else first
+        return value[::-1] if dotted == "reversed" and isinstance(value, tuple) else value
+    if dotted == "map" and len(args) == 2 and isinstance(args[1], tuple) and isinstance(first, Name):
+        return tuple(_pure(reader, first.dotted, (one,)) for one in args[1])
+    if dotted in {"glob.glob", "glob.iglob"} and isinstance(first, str):
+        return (first.replace("**", DEEP).replace("*", STAR).replace("?", PIECE),)
+    if dotted in {"os.listdir", "os.scandir"}:
+        return (f"{text_of(first)}/{STAR}" if args else STAR,)
+    if dotted == "os.walk":
+        return ((f"{text_of(first)}/{DEEP}", (STAR,), (STAR,)),)
+    return tuple(first.split()) if dotted == "shlex.split" and isinstance(first, str) else None
 
 
 def _effect(reader: Reader, dotted: str, args: tuple[Value, ...], named: dict[str, Value]) -> Value:
@@ -287,7 +315,9 @@ def _code(reader: Reader, dotted: str, first: Value) -> Value:
     machine = reader.machine
     if dotted.startswith("runpy"):
         words = ("-m", text_of(first)) if dotted.endswith("module") else (text_of(first),)
-        return machine.dispatch(("python", *words, *map(text_of, reader.argv[1:])), reader.io)
+        given = reader.values.get("sys.argv", reader.argv)
+        rest = tuple(map(text_of, given[1:])) if isinstance(given, tuple) else (UNKNOWN,)
+        return machine.dispatch(("python", *words, *rest), reader.io)
     text = text_of(first)
     if FETCHED in text:
         machine.note(Fetched("python"))

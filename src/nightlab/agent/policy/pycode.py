@@ -13,16 +13,16 @@ from collections.abc import Iterable
 from nightlab.agent.policy import pycalls
 from nightlab.agent.policy.machine import Machine
 from nightlab.agent.policy.nouns import Fetched, Opaque
-from nightlab.agent.policy.pyvalues import File, Name, Place, Value, added, joined, percent, text_of
+from nightlab.agent.policy.pyvalues import File, Name, Place, Value, added, bounded, joined, percent, repeated, text_of
 from nightlab.agent.policy.state import Streams
 from nightlab.agent.policy.values import FETCHED, UNKNOWN
 
-MAX_STEPS = 20_000  # nodes of one program that are looked at
+MAX_STEPS = 5_000  # nodes of one program that are looked at
 MAX_DEPTH = 40  # of calls and of nested expressions
 MAX_ITEMS = 32  # of a loop
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """The code is longer or deeper than we follow."""
 
 
@@ -45,7 +45,7 @@ def follow(machine: Machine, code: str, io: Streams, argv: tuple[str, ...] = (""
     )
     try:
         reader.block(tree.body)
-    except (TooLong, RecursionError):
+    except (TooLongError, RecursionError):
         machine.note(Opaque("Python code as long as this"))
 
 
@@ -75,29 +75,21 @@ class Reader:
         return result
 
     def statement(self, node: ast.stmt) -> Value:
+        """Follow one statement; the value it returns, if it is or holds a `return`."""
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             self._import(node)
-        elif isinstance(node, ast.Assign):
-            value = self.value(node.value)
-            if isinstance(node.value, ast.Lambda) and isinstance(node.targets[0], ast.Name):
-                self.functions[node.targets[0].id] = node.value
-            for target in node.targets:
-                self.bind(target, value)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            self.bind(node.target, self.value(node.value))
-        elif isinstance(node, ast.AugAssign):
-            before, value = self.value(node.target), self.value(node.value)
-            self.bind(node.target, added(before, value) if isinstance(node.op, ast.Add) else None)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            self._assign(node)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             for item in self.items(self.value(node.iter)):
                 self.bind(node.target, item)
                 self.block(node.body)
             self.block(node.orelse)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
-            for item in node.items:
-                value = self.value(item.context_expr)
-                if item.optional_vars is not None:
-                    self.bind(item.optional_vars, value)
+            for one in node.items:
+                entered = self.value(one.context_expr)
+                if one.optional_vars is not None:
+                    self.bind(one.optional_vars, entered)
             return self.block(node.body)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             self.functions[node.name] = node
@@ -106,6 +98,19 @@ class Reader:
         else:
             return self._children(node)
         return None
+
+    def _assign(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> None:
+        if isinstance(node, ast.AugAssign):
+            before, value = self.value(node.target), self.value(node.value)
+            self.bind(node.target, added(before, value) if isinstance(node.op, ast.Add) else None)
+            return
+        if node.value is None:
+            return
+        value = self.value(node.value)
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(node.value, ast.Lambda) and isinstance(target, ast.Name):
+                self.functions[target.id] = node.value
+            self.bind(target, value)
 
     def _children(self, node: ast.AST) -> Value:
         """Everything in it, in order: branches, `try`, classes, `match`."""
@@ -156,7 +161,7 @@ class Reader:
         self.steps += 1
         self.depth += 1
         if self.steps > MAX_STEPS or self.depth > MAX_DEPTH * 2:
-            raise TooLong
+            raise TooLongError
         try:
             return self._value(node)
         finally:
@@ -170,36 +175,40 @@ class Reader:
         if isinstance(node, ast.Name):
             return self.values.get(node.id, Name(node.id))
         if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-            return tuple(self._elements(node.elts))
-        if isinstance(node, ast.JoinedStr):
-            return "".join(text_of(self.value(part)) for part in node.values)
-        if isinstance(node, ast.FormattedValue):
-            return text_of(self.value(node.value))
-        if isinstance(node, ast.BinOp):
-            return self._operation(node)
-        if isinstance(node, ast.Attribute):
-            return self._attribute(node)
+            return tuple(self.elements(node.elts))
         if isinstance(node, ast.Call):
             return pycalls.call(self, node)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
         if isinstance(node, ast.Subscript):
             return self._subscript(node)
-        if isinstance(node, ast.IfExp):
-            self.value(node.test)
-            first, second = self.value(node.body), self.value(node.orelse)
-            return first if first is not None else second
         if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)):
             return self._comprehension(node)
         if isinstance(node, ast.NamedExpr):
             value = self.value(node.value)
             self.bind(node.target, value)
             return value
+        return self._combined(node)
+
+    def _combined(self, node: ast.expr) -> Value:
+        """Values made of others: strings with fields, operations, choices. Anything else is only looked at."""
+        if isinstance(node, ast.JoinedStr):
+            return "".join(text_of(self.value(part)) for part in node.values)
+        if isinstance(node, ast.FormattedValue):
+            return text_of(self.value(node.value))
+        if isinstance(node, ast.BinOp):
+            return self._operation(node)
+        if isinstance(node, ast.IfExp):
+            self.value(node.test)
+            first, second = self.value(node.body), self.value(node.orelse)
+            return first if first is not None else second
         if isinstance(node, ast.BoolOp):
             return [self.value(part) for part in node.values][-1]
         if not isinstance(node, ast.Lambda):
             self._children(node)
         return None
 
-    def _elements(self, nodes: list[ast.expr]) -> list[Value]:
+    def elements(self, nodes: list[ast.expr]) -> list[Value]:
         out: list[Value] = []
         for node in nodes:
             if isinstance(node, ast.Starred):
@@ -220,9 +229,10 @@ class Reader:
         if isinstance(node.op, ast.Mod) and isinstance(left, str):
             return percent(left, right)
         if isinstance(node.op, ast.Mult) and isinstance(left, str) and isinstance(right, int):
-            return left * max(0, min(right, 100))
+            return repeated(left, right)
         if isinstance(left, int) and isinstance(right, int):
-            return {ast.Sub: left - right, ast.Mult: left * right, ast.BitXor: left ^ right}.get(type(node.op))
+            found = {ast.Sub: left - right, ast.Mult: left * right, ast.BitXor: left ^ right}.get(type(node.op))
+            return None if found is None else bounded(found)
         return None
 
     def _attribute(self, node: ast.Attribute) -> Value:
@@ -234,7 +244,9 @@ class Reader:
             return pycalls.constant(self, f"{base.dotted}.{node.attr}")
         if isinstance(base, Place):
             parent, _, name = base.path.rpartition("/")
-            return {"parent": Place(parent or "."), "name": name, "stem": name.rpartition(".")[0] or name}.get(node.attr)
+            return {"parent": Place(parent or "."), "name": name, "stem": name.rpartition(".")[0] or name}.get(
+                node.attr
+            )
         if isinstance(base, File) and node.attr == "name":
             return base.path
         return base if isinstance(base, str) and FETCHED in base else None
@@ -243,14 +255,19 @@ class Reader:
         base = self.value(node.value)
         if isinstance(base, (str, tuple)):
             try:
-                picked = ast.literal_eval(node.slice) if not isinstance(node.slice, ast.Slice) else self._slice(node.slice)
-                return base[picked] if isinstance(picked, (int, slice)) else None
+                picked = (
+                    ast.literal_eval(node.slice) if not isinstance(node.slice, ast.Slice) else self._slice(node.slice)
+                )
+                return self._picked(base, picked)
             except (ValueError, IndexError, TypeError, SyntaxError):
                 return UNKNOWN if isinstance(base, str) else None
         key = self.value(node.slice)
         if isinstance(base, Name) and isinstance(key, str):
             return pycalls.item(self, base.dotted, key)
         return None
+
+    def _picked(self, base: str | tuple[Value, ...], picked: object) -> Value:
+        return base[picked] if isinstance(picked, (int, slice)) else None
 
     def _slice(self, node: ast.Slice) -> slice:
         parts = [None if part is None else ast.literal_eval(part) for part in (node.lower, node.upper, node.step)]
@@ -263,7 +280,9 @@ class Reader:
         for item in self.items(self.value(first.iter)):
             self.bind(first.target, item)
             for more in node.generators[1:]:
-                self.bind(more.target, self.items(self.value(more.iter))[0] if self.items(self.value(more.iter)) else None)
+                self.bind(
+                    more.target, self.items(self.value(more.iter))[0] if self.items(self.value(more.iter)) else None
+                )
             for condition in (test for generator in node.generators for test in generator.ifs):
                 self.value(condition)
             out.append(self.value(node.value if isinstance(node, ast.DictComp) else node.elt))

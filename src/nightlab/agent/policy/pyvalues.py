@@ -8,9 +8,9 @@ import codecs
 import re
 from dataclasses import dataclass
 
-from nightlab.agent.policy.values import FETCHED, UNKNOWN, holes
+from nightlab.agent.policy.values import FETCHED, MAX_TEXT, UNKNOWN, holes
 
-MAX_TEXT = 100_000
+MAX_ITEMS = 1000  # of one list
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,20 @@ def text_of(value: Value) -> str:
     return str(value) if isinstance(value, int) else UNKNOWN
 
 
+def bounded(number: int) -> Value:
+    """The number, unless it is so large that reckoning with it takes long."""
+    return number if abs(number) < 1 << 64 else None
+
+
+def repeated(text: str, times: int) -> str:
+    return text * max(0, min(times, 100)) if len(text) * min(times, 100) <= MAX_TEXT else UNKNOWN
+
+
 def added(left: Value, right: Value) -> Value:
     if isinstance(left, tuple) and isinstance(right, tuple):
-        return (*left, *right)
+        return (*left, *right)[:MAX_ITEMS]
     if isinstance(left, int) and isinstance(right, int):
-        return left + right
+        return bounded(left + right)
     if isinstance(left, str) or isinstance(right, str):
         return (text_of(left) + text_of(right))[:MAX_TEXT]
     return None
@@ -95,8 +104,12 @@ def decoded(text: str, how: str) -> str:
             return bytes.fromhex(text).decode("utf-8", "replace")
         if how == "rot13":
             return codecs.decode(text, "rot13")
-        return {"b64": base64.b64decode, "b32": base64.b32decode, "b85": base64.b85decode}[how](text).decode("utf-8", "replace")
-    except (binascii.Error, ValueError, KeyError):
+        if how == "b64":
+            return base64.b64decode(text).decode("utf-8", "replace")
+        if how == "b32":
+            return base64.b32decode(text).decode("utf-8", "replace")
+        return base64.b85decode(text).decode("utf-8", "replace") if how == "b85" else UNKNOWN
+    except (binascii.Error, ValueError):
         return UNKNOWN
 
 

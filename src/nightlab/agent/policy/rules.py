@@ -98,13 +98,17 @@ class Rules:
     @judge.register
     def _(self, act: Unguarded) -> Refusal | None:
         return Refusal(
-            "control", f"`{act.what}` would change the rules you work under.", "Ask the person to do it, if it is needed."
+            "control",
+            f"`{act.what}` would change the rules you work under.",
+            "Ask the person to do it, if it is needed.",
         )
 
     @judge.register
     def _(self, act: Forbidden) -> Refusal | None:
         reason = act.rule.reason or f"This lab forbids `{' '.join(act.rule.words)}`."
-        return Refusal("lab", reason, "The rule is in nightlab.toml under [policy]; ask the person if it is in the way.")
+        return Refusal(
+            "lab", reason, "The rule is in nightlab.toml under [policy]; ask the person if it is in the way."
+        )
 
     @judge.register
     def _(self, act: Write) -> Refusal | None:
@@ -147,7 +151,9 @@ class Rules:
             return Refusal("dependency", reason, f"Experiments change {editable} only.")
         if kind is Kind.CONTROL:
             reason = f"{name} belongs to the control plane (the lab's rules, hooks and record), which no agent edits."
-            return Refusal("control", reason, "Read it as you like; `nightlab` and memorylab.py write what there is to write.")
+            return Refusal(
+                "control", reason, "Read it as you like; `nightlab` and memorylab.py write what there is to write."
+            )
         reason = f"{name} is read-only: it holds the data and the judge, and a run with a changed one is void."
         return Refusal("protected", reason, f"Experiments change {editable} only; copy it elsewhere to try things.")
 

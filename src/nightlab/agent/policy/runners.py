@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -58,9 +59,8 @@ def _plain(machine: Machine, call: Call) -> str:
 
 def _env(machine: Machine, call: Call) -> str:
     options = parsed(call.args, "-u -C -S --unset --chdir --split-string", stop=True)
-    for text in options.values("-S", "--split-string"):
-        rest = " ".join([text, *map(quoted, options.operands)])
-        return machine.script(f"env {rest}", call.io, "env")
+    for line in options.values("-S", "--split-string"):
+        return machine.script(" ".join(["env", line, *map(quoted, options.operands)]), call.io, "env")
     outer = machine.state.cwd
     for place in options.values("-C", "--chdir"):
         machine.state.cwd = machine.path(place)
@@ -93,6 +93,8 @@ def _which(_: Machine, call: Call) -> str:
 def _bash(machine: Machine, call: Call) -> str:
     """A shell: `-c text`, a script file, or a script on its standard input."""
     options = parsed(_shell_args(call.args), "-o -O --rcfile --init-file", stop=True)
+    given: tuple[str, ...]
+    saved = ""
     if options.has("-c"):
         text, given = (options.operands[0] if options.operands else ""), options.operands[2:]
     elif options.operands and not options.has("-s") and options.operands[0] != "-":
@@ -100,7 +102,7 @@ def _bash(machine: Machine, call: Call) -> str:
         if file in {"/dev/stdin", "/proc/self/fd/0"}:
             text = call.io.stdin or ""
         elif (found := machine.content(file)) is not None:
-            text = found
+            text, saved = found, file
         else:
             if unknowable(file):
                 machine.note(Opaque("the script that bash would run"))
@@ -110,6 +112,8 @@ def _bash(machine: Machine, call: Call) -> str:
     outer, machine.state = machine.state, machine.state.fork()
     machine.state.variables["@"] = (given,)
     try:
+        if saved:
+            return machine.saved_script(saved, text, call.io, call.argv[0])
         return machine.script(text, call.io, call.argv[0])
     finally:
         machine.state = outer
@@ -129,7 +133,7 @@ def _source(machine: Machine, call: Call) -> str:
         return UNKNOWN
     text = call.io.stdin if call.args[0] == "/dev/stdin" else machine.content(call.args[0])
     if text is not None:
-        return machine.script(text, call.io, "source")
+        return machine.saved_script(call.args[0], text, call.io, "source")
     if unknowable(call.args[0]):
         machine.note(Opaque("the script that would be sourced"))
     return UNKNOWN
@@ -141,7 +145,9 @@ def _trap(machine: Machine, call: Call) -> str:
 
 
 def _xargs(machine: Machine, call: Call) -> str:
-    options = parsed(call.args, "-I -i? -n -L -P -s -d -a -E -l? --replace --max-args --max-procs --delimiter --arg-file", stop=True)
+    options = parsed(
+        call.args, "-I -i? -n -L -P -s -d -a -E -l? --replace --max-args --max-procs --delimiter --arg-file", stop=True
+    )
     given = call.io.stdin
     for name in options.values("-a", "--arg-file"):
         given = machine.content(name) or UNKNOWN
@@ -169,7 +175,9 @@ def _parallel(machine: Machine, call: Call) -> str:
     text = ""
     for word in words[:64]:
         line = " ".join(map(as_text, command))
-        text += machine.script(line.replace("{}", quoted(word)) if "{}" in line else f"{line} {quoted(word)}", call.io, "parallel")
+        text += machine.script(
+            line.replace("{}", quoted(word)) if "{}" in line else f"{line} {quoted(word)}", call.io, "parallel"
+        )
     return text
 
 
@@ -183,7 +191,7 @@ def _find(machine: Machine, call: Call) -> str:
     tests = args[len(starts) :]
     starts = starts or ["."]
     names = [DEEP]
-    for flag, value in zip(tests, tests[1:], strict=False):
+    for flag, value in itertools.pairwise(tests):
         if flag in {"-name", "-iname"}:
             names = [_globbed(value)]
         elif flag in {"-path", "-wholename", "-ipath", "-regex", "-iregex"}:
@@ -201,7 +209,9 @@ def _find(machine: Machine, call: Call) -> str:
         elif flag in _FIND_EXEC:
             end = next((at for at in range(place, len(tests)) if tests[at] in {";", "+"}), len(tests))
             for path in found:
-                machine.dispatch(tuple(arg.replace("{}", path) for arg in tests[place:end]), replace(call.io, stdin=None))
+                machine.dispatch(
+                    tuple(arg.replace("{}", path) for arg in tests[place:end]), replace(call.io, stdin=None)
+                )
             place = end + 1
     return "\n".join(found) + "\n"
 
@@ -210,7 +220,7 @@ def _starts(args: list[str]) -> list[str]:
     """Where `find` starts: what stands before its first test."""
     out = []
     for arg in args:
-        if arg.startswith("-") and arg not in {"-L", "-H", "-P"} or arg in {"(", "!"}:
+        if (arg.startswith("-") and arg not in {"-L", "-H", "-P"}) or arg in {"(", "!"}:
             break
         if not arg.startswith("-"):
             out.append(arg)
@@ -242,7 +252,8 @@ def _uv(machine: Machine, call: Call) -> str | None:
 _UV_RUN = (
     "--extra --group --only-group --no-group --env-file --with --with-editable --with-requirements -p --python --index "
     "--default-index -i -f --package --directory --project --isolated? --refresh-package --resolution -w --color -P "
-    "--upgrade-package --index-url --extra-index-url --find-links --link-mode --cache-dir --config-file -C --config-setting"
+    "--upgrade-package --index-url --extra-index-url --find-links --link-mode --cache-dir --config-file -C "
+    "--config-setting"
 )
 
 
@@ -321,7 +332,9 @@ def _make(machine: Machine, call: Call) -> str:
         text = call.io.stdin if file == "-" else machine.files.get(machine.path(file))
         for line in (text or "").splitlines():
             if line.startswith("\t") or ":" in line:
-                machine.script(line.partition(":")[2] if not line.startswith("\t") else line.strip("\t@-"), call.io, "make")
+                machine.script(
+                    line.partition(":")[2] if not line.startswith("\t") else line.strip("\t@-"), call.io, "make"
+                )
     return UNKNOWN
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from nightlab.agent.policy.lexer import BREAKS, Lexer, Unreadable
+from nightlab.agent.policy.lexer import BREAKS, Lexer, UnreadableError
 from nightlab.agent.policy.syntax import (
     Assignment,
     Branch,
@@ -39,14 +39,14 @@ def parse(text: str) -> Node:
     """The tree of a command.
 
     Raises:
-        Unreadable: bash would refuse it, or it uses what this grammar does not know.
+        UnreadableError: bash would refuse it, or it uses what this grammar does not know.
     """
     if len(text) > MAX_LENGTH:
-        raise Unreadable("it is too long")
+        raise UnreadableError("it is too long")
     try:
         return _read(text, 0, Parser.whole)
     except RecursionError as exc:
-        raise Unreadable("it is nested too deeply") from exc
+        raise UnreadableError("it is nested too deeply") from exc
 
 
 def _read(text: str, depth: int, reader: Callable[[Parser], T]) -> T:
@@ -79,7 +79,7 @@ class Parser(Lexer):
     def whole(self) -> Node:
         node = self.sequence()
         if self.at < len(self.text):
-            raise Unreadable(f"a {self.peek()!r} stands where none can")
+            raise UnreadableError(f"a {self.peek()!r} stands where none can")
         self._bodies()
         return node
 
@@ -89,7 +89,7 @@ class Parser(Lexer):
         node = self.sequence()
         self.blank()
         if self.peek() != closing:
-            raise Unreadable(f"a {closing!r} is missing")
+            raise UnreadableError(f"a {closing!r} is missing")
         self.at += 1
         self.pending = outer
         self.depth -= 1
@@ -150,7 +150,7 @@ class Parser(Lexer):
         self.lines()
         word = self.reserved()
         if word not in words:
-            raise Unreadable(f"{' or '.join(words)} is missing")
+            raise UnreadableError(f"{' or '.join(words)} is missing")
         self.at += len(word)
         return word
 
@@ -173,7 +173,7 @@ class Parser(Lexer):
             elif self.peek() not in {"\n", ")", ""}:
                 if self.reserved() in _CLOSERS:
                     break
-                raise Unreadable(f"a {self.peek()!r} stands where none can")
+                raise UnreadableError(f"a {self.peek()!r} stands where none can")
         return Sequence(tuple(items))
 
     def _connected(self) -> list[Node]:
@@ -308,7 +308,7 @@ class Parser(Lexer):
             self.at += self.peek() == "("
             while self.peek() != ")":
                 if not self._words() and self.peek() != "|":
-                    raise Unreadable("a case has no )")
+                    raise UnreadableError("a case has no )")
                 self.at += self.peek() == "|"
                 self.blank()
             self.at += 1
@@ -330,11 +330,11 @@ class Parser(Lexer):
         return Function(name, self._command())
 
     def _test(self) -> Node:
-        words = []
+        words: list[Word] = []
         while True:
             self.lines()
             if not self.peek():
-                raise Unreadable("a [[ has no twin")
+                raise UnreadableError("a [[ has no twin")
             if self.reserved() == "]]":
                 self.at += 2
                 return Test(tuple(words))
@@ -366,13 +366,15 @@ class Parser(Lexer):
             else:
                 break
         if not (assignments or words or redirections):
-            raise Unreadable("a command is missing" if not self.peek() else f"a {self.peek()!r} stands where none can")
+            raise UnreadableError(
+                "a command is missing" if not self.peek() else f"a {self.peek()!r} stands where none can"
+            )
         return Simple(tuple(assignments), tuple(words), tuple(redirections))
 
     def expect_closing(self) -> None:
         self.blank()
         if self.peek() != ")":
-            raise Unreadable("a ( stands where none can")
+            raise UnreadableError("a ( stands where none can")
         self.at += 1
 
     def _assignment(self) -> Assignment | None:
@@ -390,7 +392,7 @@ class Parser(Lexer):
             values.extend(found)
             self.lines()
             if not found and self.peek() != ")":
-                raise Unreadable("an array has no )")
+                raise UnreadableError("an array has no )")
         self.at += 1
         return Assignment(match[1], tuple(values), array=True, append=bool(match[2]))
 
@@ -410,7 +412,7 @@ class Parser(Lexer):
         self.at = match.end()
         self.blank()
         if not self.peek() or (self.peek() in BREAKS and self.peek(2) not in {"<(", ">("}):
-            raise Unreadable(f"{match[2]} leads nowhere")
+            raise UnreadableError(f"{match[2]} leads nowhere")
         start = self.at
         target = self.word()
         descriptor = int(match[1]) if match[1] and match[1].isdigit() and len(match[1]) < 4 else None

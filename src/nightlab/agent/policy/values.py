@@ -25,6 +25,8 @@ _ALL = re.compile("[\ue000-\ue00f]")
 _SHOWN = {STAR: "*", MARK: "?", OPEN: "{", COMMA: ",", CLOSE: "}", BRACKET: "[", BREAK: " "}
 _MAX_HOLES = 4  # of one value held against a path: more are read as one, which keeps matching cheap
 MAX_FIELDS = 256  # that braces may make
+MAX_BRACES = 12  # in one word
+MAX_TEXT = 200_000  # characters of one value; longer ones are not known
 
 
 def cleaned(text: str) -> str:
@@ -70,6 +72,8 @@ def known_start(text: str) -> str:
 
 def spread(text: str) -> list[str]:
     """Brace expansion: `a{b,c}` -> `ab`, `ac`; `{1..3}` is a hole. Braces that mean nothing stay."""
+    if text.count(OPEN) > MAX_BRACES:
+        return [UNKNOWN]
     end = text.find(CLOSE)
     start = text.rfind(OPEN, 0, max(end, 0))
     if end < 0:
@@ -98,7 +102,7 @@ def fields(text: str, *, quoted: bool) -> list[str]:
         text: the value, with marks for what was not quoted.
         quoted: whether any of the word was, so that an empty result is an argument too.
     """
-    found = []
+    found: list[str] = []
     for piece in spread(text):
         marked = re.sub(BRACKET + "[^\ue00a/\\]]+\\]", MARK, piece).replace(BRACKET, "[")
         found.extend(part for part in marked.split(BREAK) if part or (quoted and BREAK not in marked))
