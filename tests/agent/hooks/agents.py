@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ class Listed:
 
     def refusal(self, command: str, place: Place, cwd: Path, here: Checkout) -> str:
         return "nothing is published: keep it local" if any(word in command for word in self.refuses) else ""
+
+    def edit(self, paths: Sequence[str], place: Place, cwd: Path, here: Checkout) -> str:
+        return "prepare.py is protected" if any(path.endswith("prepare.py") for path in paths) else ""
 
     def training(self, command: str, place: Place, cwd: Path, here: Checkout) -> str | None:
         words = [word for word in command.split() if not word.startswith("AUTORESEARCH_")]

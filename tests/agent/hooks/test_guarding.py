@@ -84,6 +84,41 @@ def test_another_wording_is_told_how_to_be_recorded(command: str, place: Place) 
     assert "word for word" in (training(place, command) or "")
 
 
+@pytest.mark.parametrize(
+    ("path", "is_refused"),
+    [
+        ("prepare.py", True),
+        ("./sub/../prepare.py", True),
+        ("nightlab.toml", True),
+        ("results/nightlab/lab.db", True),
+        (".codex/hooks.json", True),
+        ("train.py", False),
+        ("notes.md", False),
+        ("../elsewhere/prepare.py", False),
+    ],
+)
+def test_tools_that_edit_are_held_to_the_same_rules(path: str, is_refused: bool, place: Place) -> None:
+    """Protected files and the control plane are refused to every tool, named relatively or absolutely."""
+    for name in (path, str(place.root / path)):
+        assert bool(ParsedPolicy().edit([name], place, place.root, HERE)) is is_refused
+
+
+def test_what_the_settings_say_of_the_policy_reaches_it(tmp_path: Path) -> None:
+    """[policy] is kept with the rest of the lab, and a changed nightlab.toml counts at once."""
+    root = Repo.make(tmp_path / "lab").root
+    for text, is_refused in (
+        ("", False),
+        ('[policy]\nprotect = ["notes.md"]\n[[policy.deny]]\ncommand = "make all"\nreason = "Too slow."\n', True),
+        ("[policy]\nenabled = false\n", False),
+    ):
+        (root / "nightlab.toml").write_text(text)
+        for _ in range(2):  # read, then as it was kept
+            found = place_at(root)
+            assert found is not None
+            assert bool(ParsedPolicy().refusal("make all -j", found, root, HERE)) is is_refused
+            assert bool(ParsedPolicy().edit(["notes.md"], found, root, HERE)) is is_refused
+
+
 def test_a_branch_and_commit_are_read_from_gits_own_files(tmp_path: Path) -> None:
     """Loose, packed, detached, in a worktree and without a commit: as git says it, without asking git."""
     repo = Repo.make(tmp_path / "lab")

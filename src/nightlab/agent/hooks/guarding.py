@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nightlab.agent import policy
 from nightlab.agent.hooks.place import Checkout, Place
-from nightlab.agent.policy.lexer import Unreadable
+from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.machine import Machine
-from nightlab.agent.policy.nouns import Ground, Train
+from nightlab.agent.policy.nouns import Ground, Train, Write
+from nightlab.agent.policy.places import Places, absolute
+from nightlab.agent.policy.rules import Rules
 from nightlab.agent.policy.shell import parse
 from nightlab.agent.policy.state import Streams
 from nightlab.agent.policy.values import UNKNOWN, cleaned
 
 LOG = "run.log"
-_READ = 64 << 10  # bytes of a script that the policy may look into
 _DOORS = frozenset({"nightlab", "memorylab.py", "run_experiment.py", "modal_gpu.py"})  # which record what they run
 
 
@@ -27,6 +28,16 @@ class ParsedPolicy:
         """Why it must not run, and what to do instead; "" if it may."""
         found = policy.judge(command, _ground(place, cwd, here))
         return "" if found is None else found.text
+
+    def edit(self, paths: Sequence[str], place: Place, cwd: Path, here: Checkout) -> str:
+        """The same of a tool that would write those files; relative ones are relative to `cwd`."""
+        ground = _ground(place, cwd, here)
+        rules = Rules(ground, Places(ground))
+        for name in paths if ground.enabled else ():
+            found = rules.judge(Write(absolute(os.path.expanduser(name), str(cwd))))
+            if found is not None:
+                return found.text
+        return ""
 
     def training(self, command: str, place: Place, cwd: Path, here: Checkout) -> str | None:
         """Whether it runs the lab's training itself: None if it does not, or one of our doors records what it runs.
@@ -39,7 +50,7 @@ class ParsedPolicy:
         watcher = _Watcher(_ground(place, cwd, here), place)
         try:
             watcher.run(parse(cleaned(command)), Streams())
-        except (Unreadable, RecursionError):
+        except (UnreadableError, RecursionError):
             return None  # the policy has refused it
         if watcher.in_the_open:
             return ""
@@ -68,23 +79,4 @@ class _Watcher(Machine):
 
 
 def _ground(place: Place, cwd: Path, here: Checkout) -> Ground:
-    return Ground(
-        root=place.root,
-        cwd=cwd,
-        home=Path(os.path.expanduser("~")),
-        branch=here.branch,
-        protected=place.protected,
-        editable=place.editable,
-        command=place.command,
-        read=_text,
-        resolve=Path.resolve,
-    )
-
-
-def _text(path: Path) -> str | None:
-    """The text of a small file, if there is one."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_READ).decode("utf-8", "replace") if path.is_file() else None
-    except OSError:
-        return None
+    return policy.ground_of(place, cwd, Path(os.path.expanduser("~")), here.branch)

@@ -23,6 +23,22 @@ NOTED = "seen-"  # how files of noted commands begin
 AUTORESEARCH = "autoresearch/"  # what branches of an agent's own begin with
 
 
+class Rule(NamedTuple):
+    """A command that the lab refuses to agents."""
+
+    command: str
+    reason: str
+
+
+class Rulebook(NamedTuple):
+    """What nightlab.toml says under [policy]."""
+
+    enabled: bool = True
+    protect: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[Rule, ...] = ()
+
+
 class Place(NamedTuple):
     """A lab, and where its files lie."""
 
@@ -30,7 +46,7 @@ class Place(NamedTuple):
     command: str
     editable: tuple[str, ...]
     protected: tuple[str, ...]
-    asks_receipt: bool  # whether a value without a receipt is disputed
+    policy: Rulebook = Rulebook()
 
     @property
     def results(self) -> Path:
@@ -100,9 +116,9 @@ def _kept(path: Path, root: Path, stamp: list[int]) -> Place | None:
         told = json.loads(path.read_bytes())
         if told["stamp"] != stamp:
             return None
-        return Place(
-            root, str(told["command"]), tuple(told["editable"]), tuple(told["protected"]), told["asks_receipt"] is True
-        )
+        enabled, protect, allow, deny = told["policy"]
+        rules = Rulebook(enabled is not False, tuple(protect), tuple(allow), tuple(Rule(*rule) for rule in deny))
+        return Place(root, str(told["command"]), tuple(told["editable"]), tuple(told["protected"]), rules)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -111,7 +127,10 @@ def _read(root: Path) -> Place:
     from nightlab.config import load_settings
 
     settings = load_settings(root)
-    return Place(root, settings.command, settings.editable, settings.protected, settings.metric.receipt)
+    told = settings.policy
+    deny = tuple(Rule(rule.command, rule.reason) for rule in told.deny)
+    rules = Rulebook(told.enabled, told.protect, tuple(told.allow), deny)
+    return Place(root, settings.command, settings.editable, settings.protected, rules)
 
 
 def _keep(path: Path, place: Place, stamp: list[int]) -> None:

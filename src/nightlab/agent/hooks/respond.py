@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from nightlab import autonomy
 from nightlab.agent.hooks import memo
 from nightlab.agent.hooks.events import (
-    EDIT,
     NOTHING,
     OURS,
     SHELL,
@@ -43,6 +42,10 @@ class Policy(Protocol):
 
     def refusal(self, command: str, place: Place, cwd: Path, here: Checkout) -> str:
         """Why it must not run, and what to do instead; "" if it may."""
+        ...
+
+    def edit(self, paths: Sequence[str], place: Place, cwd: Path, here: Checkout) -> str:
+        """The same of a tool that would write those files; relative ones are relative to `cwd`."""
         ...
 
     def training(self, command: str, place: Place, cwd: Path, here: Checkout) -> str | None:
@@ -137,18 +140,12 @@ class Responder:
         return NOTHING
 
     def _refusal(self, place: Place, tool: Tool, cwd: Path, here: Checkout) -> str:
+        refused = ""
         if tool.kind == SHELL:
             refused = self._policy().refusal(tool.command, place, cwd, here)
-            if refused:
-                return refused
-        touched = protected(place, tool, cwd) if tool.paths and tool.kind in (SHELL, EDIT) else ""
-        if not touched:
-            return ""
-        files = ", ".join(place.editable)
-        return (
-            f"{touched} is protected: no experiment may change it, and a run under a changed one is void. "
-            f"Change {files} instead."
-        )
+        if tool.paths and not refused:
+            refused = self._policy().edit(tool.paths, place, cwd, here)
+        return refused
 
     def _after(self, place: Place, event: AfterTool) -> Answer:
         """Take in what the tool ran, and tell of each run that has ended since."""
@@ -244,20 +241,6 @@ def spoken(prompt: str) -> str:
             end = prompt.find(f"</{element}>", start)
             prompt = prompt[:start] + (prompt[end + len(element) + 3 :] if end >= 0 else "")
     return prompt.strip()
-
-
-def protected(place: Place, tool: Tool, cwd: Path) -> str:
-    """The first protected file of the lab that a tool names; "" if it names none."""
-    from nightlab.runner.hashes import matching
-
-    root = os.path.realpath(place.root)
-    for name in tool.paths:
-        path = os.path.realpath(os.path.join(cwd, os.path.expanduser(name)))
-        if path.startswith(root + os.sep):
-            inside = os.path.relpath(path, root).replace(os.sep, "/")
-            if matching([inside], place.protected):
-                return inside
-    return ""
 
 
 # --- words ------------------------------------------------------------------------------------------------------
