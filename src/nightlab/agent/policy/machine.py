@@ -250,7 +250,7 @@ class Machine:
         io = self._redirected(node.redirections, io)
         if not argv:
             for one, value in values:
-                self.assign(one.name, value, append=one.append)
+                self.assign(one.name, value, append=one.append, array=one.array)
             if node.redirections and not node.words and io.stdin is not None and not node.assignments:
                 return self._stored(node.redirections, io.stdin)  # `$(< file)`
             return ""
@@ -265,9 +265,9 @@ class Machine:
             return [self.expander.value(one.values[0])]
         return [as_text(field) if not holes(field) else field for field in self.expander.arguments(one.values)]
 
-    def assign(self, name: str, value: tuple[str, ...], *, append: bool = False) -> None:
+    def assign(self, name: str, value: tuple[str, ...], *, append: bool = False, array: bool = False) -> None:
         if append and (before := self.expander.elements(name)) is not None:
-            value = (before[0] + value[0],) if len(value) == 1 and len(before) == 1 else (*before, *value)
+            value = (*before, *value) if array else ("".join((*before[:1], *value)), *before[1:])
         self.state.variables[name] = (value,)
 
     def _redirected(self, redirections: tuple[Redirection, ...], io: Streams) -> Streams:

@@ -87,7 +87,7 @@ def item(reader: Reader, dotted: str, key: str) -> Value:
 
 def call(reader: Reader, node: ast.Call) -> Value:
     """Follow one call."""
-    args = tuple(reader._elements(node.args))
+    args = tuple(reader.elements(node.args))
     named = {one.arg: reader.value(one.value) for one in node.keywords if one.arg}
     for one in node.keywords:
         if one.arg is None:

@@ -244,9 +244,12 @@ class Reader:
             return pycalls.constant(self, f"{base.dotted}.{node.attr}")
         if isinstance(base, Place):
             parent, _, name = base.path.rpartition("/")
-            return {"parent": Place(parent or "."), "name": name, "stem": name.rpartition(".")[0] or name}.get(
-                node.attr
-            )
+            known: dict[str, Value] = {
+                "parent": Place(parent or "."),
+                "name": name,
+                "stem": name.rpartition(".")[0] or name,
+            }
+            return known.get(node.attr)
         if isinstance(base, File) and node.attr == "name":
             return base.path
         return base if isinstance(base, str) and FETCHED in base else None

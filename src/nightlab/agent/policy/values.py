@@ -74,25 +74,36 @@ def spread(text: str) -> list[str]:
     """Brace expansion: `a{b,c}` -> `ab`, `ac`; `{1..3}` is a hole. Braces that mean nothing stay."""
     if text.count(OPEN) > MAX_BRACES:
         return [UNKNOWN]
-    end = text.find(CLOSE)
-    start = text.rfind(OPEN, 0, max(end, 0))
-    if end < 0:
-        return [text.replace(OPEN, "{").replace(COMMA, ",")]
+    start = text.find(OPEN)
     if start < 0:
-        return spread(text.replace(CLOSE, "}", 1))
-    inner = text[start + 1 : end]
-    if COMMA in inner:
-        choices = inner.split(COMMA)
-    elif ".." in inner:
-        choices = [PIECE]
-    else:
-        choices = ["{" + inner + "}"]
+        return [text.replace(CLOSE, "}").replace(COMMA, ",")]
+    head = text[:start].replace(CLOSE, "}").replace(COMMA, ",")
+    end, parts = _brace_parts(text, start)
+    if end < 0:
+        return spread(f"{head}{{{text[start + 1 :]}")
+    if len(parts) == 1:
+        inner = PIECE if ".." in parts[0] else "{" + parts[0] + "}"
+        return spread(head + inner + text[end + 1 :])
     found: list[str] = []
-    for choice in choices:
-        found.extend(spread(text[:start] + choice + text[end + 1 :]))
+    for part in parts:
+        found.extend(spread(head + part + text[end + 1 :]))
         if len(found) > MAX_FIELDS:
             return [UNKNOWN]
     return found
+
+
+def _brace_parts(text: str, start: int) -> tuple[int, list[str]]:
+    """Where the brace that opens at `start` closes (-1: nowhere), and what its own commas part."""
+    level, begin, parts = 0, start + 1, []
+    for place in range(start, len(text)):
+        char = text[place]
+        level += {OPEN: 1, CLOSE: -1}.get(char, 0)
+        if level == 0:
+            return place, [*parts, text[begin:place]]
+        if level == 1 and char == COMMA:
+            parts.append(text[begin:place])
+            begin = place + 1
+    return -1, []
 
 
 def fields(text: str, *, quoted: bool) -> list[str]:
