@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from nightlab.agent.policy.noun import noun
 
 # What an agent may not edit: the rules it works under and the record it is judged by. Names of directories cover all
 # that lies in them; names that do not exist cost nothing.
@@ -31,7 +32,7 @@ CONTROL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Deny:
     """A rule of the lab's own: commands that begin with these words are refused."""
 
@@ -39,7 +40,7 @@ class Deny:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun
 class Ground:
     """Where a command would run, and what is guarded there.
 
@@ -58,11 +59,11 @@ class Ground:
     allow: tuple[tuple[str, ...], ...] = ()  # commands, word for word, that no rule about programs touches
     deny: tuple[Deny, ...] = ()
     enabled: bool = True
-    read: Callable[[Path], str | None] | None = field(default=None, compare=False)  # text of a small file, if it exists
-    resolve: Callable[[Path], Path] | None = field(default=None, compare=False)  # follows links
+    read: Callable[[Path], str | None] | None = None  # text of a small file, if it exists
+    resolve: Callable[[Path], Path] | None = None  # follows links
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Refusal:
     """Why a command may not run, and what to do instead; both are sentences."""
 
@@ -78,70 +79,70 @@ class Refusal:
 # --- acts: what a command would do, as far as a rule asks -----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Write:
     path: str  # absolute, with holes; see `values`
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Remove:
     path: str
     recursive: bool
     moved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Install:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Publish:
     what: str
     pull_request: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Fetched:
     what: str  # the program that would run what came from the network
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Reset:
     """Commits of a branch are thrown away or the branch is moved by force."""
 
     branch: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Wiped:
     """Something is destroyed that is no single path."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Opaque:
     """What would run or be changed cannot be read."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Unguarded:
     """The agent's own rules would be switched off."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Forbidden:
     """A rule of the lab's own."""
 
     rule: Deny
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Sink:
     """Where a stream of output ends: "screen", "file", "pipe" or "kept" (in a variable)."""
 
@@ -150,7 +151,7 @@ class Sink:
     readers: tuple[str, ...] = ()  # programs at the other end of a pipe
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Train:
     """The lab's run command, with where its two streams go."""
 
@@ -158,7 +159,7 @@ class Train:
     err: Sink
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Show:
     """A whole file goes to `out`, or is followed there for as long as it grows."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from nightlab.agent.policy.noun import noun
 
 _SAME = (
     (re.compile(r"python[\d.]*w?|pypy[\d.]*|ipython[\d.]*"), "python"),
@@ -32,7 +33,7 @@ def canonical(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Options:
     flags: tuple[tuple[str, str], ...]  # in order, with the value or ""
     operands: tuple[str, ...]

@@ -6,28 +6,28 @@ import base64
 import binascii
 import codecs
 import re
-from dataclasses import dataclass
 
+from nightlab.agent.policy.noun import noun
 from nightlab.agent.policy.values import FETCHED, MAX_TEXT, UNKNOWN, holes
 
 MAX_ITEMS = 1000  # of one list
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Name:
     """Something that is known by its dotted name: a module, a function, a class."""
 
     dotted: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Place:
     """A `pathlib` path."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class File:
     """An open file."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from nightlab.agent.policy.noun import noun
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Literal:
     text: str
     quoted: bool  # inside quotes or behind a backslash: no pattern, brace or tilde
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Variable:
     """`$name`, `${name[index]op operand}`; `op` "" is the plain value, "#" (first) its length, "!" indirection."""
 
@@ -22,7 +22,7 @@ class Variable:
     index: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Substitution:
     """`$(script)` and backquotes; as `<(script)` or `>(script)` it is a file whose other end the script holds."""
 
@@ -31,7 +31,7 @@ class Substitution:
     file: str = ""  # "", "<" or ">"
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Arithmetic:
     """`$((...))`: a number that nobody works out here, but substitutions in it run."""
 
@@ -41,7 +41,7 @@ class Arithmetic:
 Part = Literal | Variable | Substitution | Arithmetic
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Word:
     parts: tuple[Part, ...] = ()
 
@@ -51,7 +51,7 @@ class Word:
         return any(isinstance(part, Literal) and part.quoted for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Assignment:
     name: str
     values: tuple[Word, ...]
@@ -59,7 +59,7 @@ class Assignment:
     append: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Redirection:
     """`op` is written as in the shell; a here-document's is "<<" and a here-string's "<<<", `target` their text."""
 
@@ -68,34 +68,34 @@ class Redirection:
     descriptor: int | None = None  # None: the operator's own, 0 for input and 1 for output
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Simple:
     assignments: tuple[Assignment, ...] = ()
     words: tuple[Word, ...] = ()
     redirections: tuple[Redirection, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Pipeline:
     stages: tuple[Node, ...]
     both: tuple[bool, ...]  # for each stage but the last, whether `|&` carries its errors too
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Sequence:
     """What runs one after the other, whatever the connectors: each may run."""
 
     items: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Group:
     body: Node
     subshell: bool
     redirections: tuple[Redirection, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Branch:
     """`if` and `case`: the tests run, then one of the arms."""
 
@@ -103,20 +103,20 @@ class Branch:
     arms: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Loop:
     body: Node
     name: str = ""  # of the variable of `for` and `select`
     values: tuple[Word, ...] | None = None  # None: the positional parameters
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Function:
     name: str
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Test:
     """`[[ ... ]]` and `(( ... ))`: only what is substituted in it runs."""
 
