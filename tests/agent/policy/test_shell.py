@@ -60,7 +60,7 @@ SCRIPTS = [
     'X=$(echo hi); show "$X"',
     "Y=X; X=v; show ${!Y}",
     "for i in a 'b c'; do show \"$i\"; done",
-    'f() { show "$1" "$#"; }; f a',
+    'f() { show "$1"; }; f a',
     'cat <<EOF >/dev/null; show after\ntext $(show inside) "quoted"\nEOF',
     "cat <<'EOF' >/dev/null\n$(show inside)\nEOF\nshow after",
     "cat <<A <<B >/dev/null; show x\n1\nA\n2\nB\nshow y",
