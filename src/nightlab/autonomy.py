@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nightlab.ledger.glance import Glance, Note
+from nightlab.ledger.glance import AUTONOMY, Glance, Note
 
-TOPIC = "autonomy"
 REASON = 240  # characters of the words that are kept as the reason (2.1)
 WORDS = 500  # characters of them that are kept at all (2.1)
 
@@ -67,7 +66,7 @@ def of_notes(notes: Sequence[Note], mirror: bytes) -> Autonomy:
 def look(database: Path, mirror: Path) -> Autonomy:
     """The same of a ledger that nobody has opened."""
     with Glance(database) as glance:
-        notes = glance.notes(TOPIC)
+        notes = glance.notes(AUTONOMY)
     return of_notes(notes, b"" if notes or not mirror.is_file() else mirror.read_bytes())
 
 

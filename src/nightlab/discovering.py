@@ -26,7 +26,7 @@ from nightlab.discovery.view import View, moment
 from nightlab.errors import GitError
 from nightlab.git import Git
 from nightlab.ledger import mirrors as files
-from nightlab.ledger.glance import ASK, PLAN, Glance
+from nightlab.ledger.glance import ASK, AUTONOMY, PLAN, Glance
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.search.archive import is_idea
 from nightlab.types import EMITTERS
@@ -145,13 +145,13 @@ def _head(settings: Settings) -> tuple[str, str, str]:
 
 
 def _autonomy(glance: Glance, path: Path) -> autonomy.Autonomy:
-    return autonomy.of_notes(glance.notes(autonomy.TOPIC), _read(path))
+    return autonomy.of_notes(glance.notes(AUTONOMY), _read(path))
 
 
 def _promised(glance: Glance) -> PlanRow | None:
     """The plan that an agent was asked to carry out, if nothing was proposed or run since, and nobody called it off."""
     notes = glance.notes(PLAN)
-    ended = [note.seq for note in glance.notes(autonomy.TOPIC) if not autonomy.of_note(note.text).enabled]
+    ended = [note.seq for note in glance.notes(AUTONOMY) if not autonomy.of_note(note.text).enabled]
     if not notes or notes[-1].seq < max(glance.progress(), *ended, 0):
         return None
     return msgspec.json.decode(notes[-1].text, type=PlanRow)
@@ -238,7 +238,7 @@ def _lines(view: View, known: set[tuple[str, str]]) -> Iterator[_Told]:
 
 def _notes(glance: Glance) -> Iterator[_Told]:
     """What agents were told and what their users said, each as its event."""
-    for note in glance.notes(autonomy.TOPIC):
+    for note in glance.notes(AUTONOMY):
         said = autonomy.of_note(note.text)
         yield note.at, _line(_Preference(timestamp=moment(note.at), enabled=said.enabled, prompt=said.reason))
     for note in glance.notes(PLAN):

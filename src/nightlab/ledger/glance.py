@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 if TYPE_CHECKING:
     import sqlite3
 
-PLAN = "plan"  # topics of notes: what an agent was asked to carry out
-ASK = "ask"  # and that it was asked to go on instead of stopping
+AUTONOMY = "autonomy"  # topics of notes: what an agent's user has said of going on by itself
+PLAN = "plan"  # what an agent was asked to carry out
+ASK = "ask"  # that it was asked to go on instead of stopping
+OF_AGENTS = frozenset({AUTONOMY, PLAN, ASK})  # none of which is about a night
 
 
 class Note(NamedTuple):

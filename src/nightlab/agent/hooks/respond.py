@@ -26,7 +26,7 @@ from nightlab.agent.hooks.memo import Memo
 from nightlab.agent.hooks.place import Checkout, Place, checkout, has_noted, locked, place_at, root_of
 from nightlab.agent.hooks.sheet import Sheet, sheet
 from nightlab.autonomy import Autonomy
-from nightlab.ledger.glance import Glance
+from nightlab.ledger.glance import AUTONOMY, Glance
 
 LONGEST = 9000  # characters of context: Codex passes 9,900 on whole and Claude Code 10,000
 _HANDED_ON = ("hook_context", "hook_prompt", "system-reminder")  # elements in which clients put others' words
@@ -230,7 +230,7 @@ def _say(place: Place, said: Autonomy, now: float) -> None:
 
     settings = load_settings(place.root)
     with open_ledger(settings) as ledger:
-        ledger.append(Noted(topic=autonomy.TOPIC, text=autonomy.text_of(said)))
+        ledger.append(Noted(topic=AUTONOMY, text=autonomy.text_of(said)))
     catch_up(settings, now)
 
 
