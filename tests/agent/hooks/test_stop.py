@@ -17,7 +17,7 @@ from nightlab.discovering import Places
 from nightlab.git import Git
 from nightlab.memory import open_ledger
 from nightlab.runner import lock
-from nightlab.types import NightBegan, NightId
+from nightlab.types import Exhausted, NightBegan, NightId
 from tests.agent.hooks.agents import COMMAND, TRAIN, Agent, Listed, make
 from tests.builders import Repo
 from tests.cli.shell import Shell
@@ -220,10 +220,14 @@ def test_a_user_who_ends_the_loop_ends_its_plan(agent: Agent) -> None:
     assert json.loads(Places(agent.root).plan.read_text()) == {}
 
 
-def test_a_reason_needs_no_escaping(agent: Agent) -> None:
+def test_a_reason_needs_no_escaping(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Codex hands the reason on as XML: none of its three signs is in it, whatever the plan says."""
     with_history(agent)
-    assert not set("<>&") & set(agent.stops())
+    answer = Exhausted(reason="LR 0.1 -> 0.2 & 5 < x >= 3 <b>\x1b[31m")
+    monkeypatch.setattr("nightlab.planned.planned", lambda history, settings, git: answer)
+    asked = agent.stops()
+    assert "LR 0.1 to 0.2 and 5" in asked
+    assert not set("<>&\x1b") & set(asked)
 
 
 # --- the budget -------------------------------------------------------------------------------------------------

@@ -91,8 +91,6 @@ def _record(settings: Settings, git: Git, ledger: Ledger, one: Note, wall_s: flo
     subject = git.known([git.head()])[git.head()].message.partition("\n")[0]
     experiment = source_here(settings, git, ledger, subject=subject)
     run = _run(settings, experiment, next(iter(run_names(one.at_ns / 1e9, experiment.commit))), seed)
-    if ledger.has_run(run.id):
-        return run.id
     order = Order(
         run=run,
         cwd=settings.root,
@@ -106,7 +104,7 @@ def _record(settings: Settings, git: Git, ledger: Ledger, one: Note, wall_s: flo
     ended = Ended(run=run.id, outcome=_outcome(order, log, receipt), usage=Usage(wall_s=round(wall_s, 3), cpu_s=0.0))
     try:
         ledger.append(Started(run=run), ended)
-    except AlreadyRecordedError:
+    except AlreadyRecordedError:  # a hook that was killed before it could forget the note
         return run.id
     _leave(order, ended, log, receipt)
     return run.id
