@@ -11,7 +11,7 @@ import pytest
 
 from nightlab.agent.hooks.guarding import ParsedPolicy
 from nightlab.agent.hooks.place import Checkout, Place, checkout, place_at
-from tests.agent.hooks.agents import Agent, make
+from tests.agent.hooks.agents import COMMAND, Agent, make
 from tests.builders import Repo
 from tests.e2e.labs import environment
 
@@ -139,12 +139,14 @@ def test_a_branch_and_commit_are_read_from_gits_own_files(tmp_path: Path) -> Non
 # --- processes --------------------------------------------------------------------------------------------------
 
 
-def hook(agent: Agent, client: str, told: dict[str, object], *python: str) -> subprocess.CompletedProcess[bytes]:
+def hook(
+    agent: Agent, client: str, told: dict[str, object], *python: str, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-P", *(python or ("-m", "nightlab")), "hook", client],
         input=json.dumps({"session_id": "s", "cwd": str(agent.root), **told}).encode(),
         cwd=agent.root,
-        env=environment(),
+        env=environment() | variables,
         capture_output=True,
         check=False,
     )
@@ -168,6 +170,57 @@ def test_another_client_is_a_usage_error(tmp_path: Path) -> None:
     said = hook(make(tmp_path / "lab"), "emacs", {})
     assert said.returncode == 2
     assert b"codex" in said.stderr
+
+
+def test_a_session_from_start_to_stop(tmp_path: Path) -> None:
+    """The whole way by processes: a start, a wish, a run in the open, its review, and the ask to go on."""
+    agent = make(tmp_path / "lab")
+    tool = {"tool_name": "Bash", "tool_input": {"command": COMMAND}, "tool_use_id": "c"}
+    (tmp_path / ".cache" / "autoresearch").mkdir(parents=True)
+    context = {}
+    for name, more in (
+        ("SessionStart", {"source": "startup"}),
+        ("UserPromptSubmit", {"prompt": "never stop"}),
+        ("PreToolUse", tool),
+        ("PostToolUse", tool),
+        ("Stop", {"stop_hook_active": False}),
+    ):
+        said = hook(agent, "codex", {"hook_event_name": name, **more}, HOME=str(tmp_path)).stdout
+        context[name] = said.decode()
+        if name == "PreToolUse":
+            agent.shell(COMMAND)
+    assert "Autoresearch discovery state:" in context["SessionStart"]
+    assert "Autonomy was just enabled" in context["UserPromptSubmit"]
+    assert context["PreToolUse"] == ""
+    assert "Discovery review:" in context["PostToolUse"]
+    assert "Phase: baseline" in json.loads(context["Stop"])["reason"]
+    assert agent.values() == [1.1]
+
+
+def test_hooks_at_the_same_time_count_a_run_once(tmp_path: Path) -> None:
+    """Four processes that settle one command at once: one run is on record, and one of them tells of it."""
+    agent = make(tmp_path / "lab")
+    agent.starts()
+    agent.before(COMMAND)
+    agent.shell(COMMAND)
+    tool = {"tool_name": "Bash", "tool_input": {"command": COMMAND}, "tool_use_id": "call_1"}
+    told = {"session_id": "s1", "cwd": str(agent.root), "hook_event_name": "PostToolUse", **tool}
+    words = [sys.executable, "-P", "-m", "nightlab", "hook", "codex"]
+    running = [
+        subprocess.Popen(words, cwd=agent.root, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(told).encode())
+        process.stdin.close()
+    said = [process.stdout.read() for process in running if process.stdout is not None]
+    for process in running:
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    assert agent.values() == [1.1]
+    assert sum(b"Discovery review:" in text for text in said) == 1
 
 
 _LOADED = """

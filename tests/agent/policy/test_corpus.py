@@ -27,7 +27,7 @@ def judged(case: dict[str, str]) -> Refusal | None:
     return judge(case["command"], ground)
 
 
-OWN = [case for name in ("corpus", "held_out") for case in lines(DATA / f"{name}.jsonl")]
+OWN = [case for name in ("corpus", "held_out", "unseen") for case in lines(DATA / f"{name}.jsonl")]
 
 
 @pytest.mark.parametrize("case", [c for c in OWN if c["expected"] == "allow"], ids=lambda case: case["command"][:60])
@@ -53,7 +53,7 @@ def test_the_shared_corpus() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["corpus", "held_out"])
+@pytest.mark.parametrize("name", ["corpus", "held_out", "unseen"])
 def test_the_corpora_are_large_and_have_no_twins(name: str) -> None:
     """Each of our corpora has at least 60 commands of either label, and none twice."""
     cases = lines(DATA / f"{name}.jsonl")

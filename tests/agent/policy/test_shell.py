@@ -103,7 +103,7 @@ def test_words_become_what_bash_makes_of_them(script: str, tmp_path: Path) -> No
 def test_bash_and_the_parser_agree_on_what_is_a_command() -> None:
     """Every command of the corpora that bash can parse is parsed, and none that it cannot."""
     assert BASH is not None
-    for name in ("corpus", "held_out"):
+    for name in ("corpus", "held_out", "unseen"):
         for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
             command = json.loads(line)["command"]
             accepted = subprocess.run([BASH, "-n", "-c", command], check=False, capture_output=True).returncode == 0

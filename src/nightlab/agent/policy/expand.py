@@ -81,7 +81,7 @@ class Expander:
         if isinstance(part, Substitution):
             if part.file:
                 return self.machine.process_file(part)
-            return _split(self.machine.capture(part.script).rstrip("\n"), part.quoted)
+            return self._split(self.machine.capture(part.script).rstrip("\n"), part.quoted)
         return self._variable(part)
 
     def _tilde(self, text: str) -> str:
@@ -129,8 +129,17 @@ class Expander:
         if part.op and part.op != "!":
             text = self._operated(part, text, known=found is not None)
         if part.name in {"@", "*"} or part.index in {"@", "*"}:
-            return text if part.quoted else _split(text, quoted=False)
-        return _split(text, part.quoted)
+            return text if part.quoted else self._split(text, quoted=False)
+        return self._split(text, part.quoted)
+
+    def _split(self, text: str, quoted: bool) -> str:
+        """A value as it stands in a word: unquoted, what IFS names parts it and patterns come alive."""
+        if quoted:
+            return text
+        marks = (self.elements("IFS") or (" \t\n",))[0]
+        if marks and not holes(marks):
+            text = re.sub(f"[{re.escape(marks)}]+", BREAK, text)
+        return text.translate(_VALUE)
 
     def _picked(self, found: tuple[str, ...] | None, part: Variable) -> str:
         if found is None:
@@ -158,13 +167,6 @@ class Expander:
         if not known or holes(text.replace(BREAK, "")):
             return UNKNOWN if FETCHED not in text else FETCHED
         return _transformed(op, text, shown(operand))
-
-
-def _split(text: str, quoted: bool) -> str:
-    """A value as it stands in a word: unquoted, blanks part it and patterns come alive."""
-    if quoted:
-        return text
-    return re.sub(r"[ \t\n]+", BREAK, text).translate(_VALUE)
 
 
 def _transformed(op: str, text: str, operand: str) -> str:

@@ -9,7 +9,7 @@ import re
 from nightlab.agent.policy.expand import as_text
 from nightlab.agent.policy.lexer import ansi
 from nightlab.agent.policy.machine import Handler, Machine
-from nightlab.agent.policy.nouns import Opaque, Remove, Show, Wiped, Write
+from nightlab.agent.policy.nouns import Opaque, Publish, Remove, Show, Wiped, Write
 from nightlab.agent.policy.options import Options, parsed
 from nightlab.agent.policy.places import normal
 from nightlab.agent.policy.state import Call
@@ -64,6 +64,8 @@ def _conversion(form: str, value: str) -> str:
 def _cat(machine: Machine, call: Call) -> str | None:
     options = parsed(call.args)
     if not options.operands or options.operands == ("-",):
+        if call.io.source:
+            machine.note(Show(call.io.source, call.io.out))
         return call.io.stdin
     for name in options.operands:
         machine.note(Show(machine.path(name), call.io.out))
@@ -194,6 +196,8 @@ def _copy(machine: Machine, call: Call) -> str | None:
     for source in sources:
         if name == "mv":
             machine.note(Remove(machine.path(source), recursive=True, moved=True))
+    if name == "rsync" and options.operands and re.match(r"([\w.@-]+:|rsync://)", options.operands[-1]):
+        machine.note(Publish("rsync"))
     if name == "rsync" and any(flag.startswith("--delete") for flag, _ in options.flags):
         machine.note(Remove(machine.path(options.operands[-1]), recursive=True))
     return None
@@ -347,6 +351,9 @@ def _unpack(machine: Machine, call: Call) -> str | None:
                 machine.note(Remove(machine.path(name), recursive=True, moved=True))
         reads = not options.has("-x", "--extract", "--get")
         into, members = options.values("-C", "--directory") or ["."], options.operands
+    archives = [*options.values("-f", "--file"), *options.operands[: call.argv[0] == "unzip"]]
+    if not reads and FETCHED in "".join([call.io.stdin or "", *(machine.content(name) or "" for name in archives)]):
+        machine.files[machine.path(into[-1])] = FETCHED
     if not reads:
         for name in members or [DEEP]:
             machine.write(f"{into[-1]}/{name}")

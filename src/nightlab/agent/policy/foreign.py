@@ -73,7 +73,7 @@ def _perl(machine: Machine, call: Call) -> str | None:
     if options.has("-i"):
         for name in files:
             machine.write(name)
-    if not scripts and not options.operands and call.io.stdin:
+    if not scripts and options.operands[:1] in {(), ("-",)} and call.io.stdin:
         scripts = [call.io.stdin]
     for script in scripts:
         code(machine, script, call)
@@ -87,6 +87,8 @@ def _foreign(machine: Machine, call: Call) -> str | None:
     scripts = [value for value in options.values("-e", "--eval", "-p", "--print", "-r", "-E") if value]
     if options.operands[:1] == ("eval",):
         scripts = [*scripts, *options.operands[1:]]
+    if any(re.match("https?://", name) for name in options.operands[:2]):
+        machine.note(Fetched("the interpreter"))
     if not scripts and options.operands and (text := machine.files.get(machine.path(options.operands[0]))):
         scripts = [text]
     if not scripts and (not options.operands or options.operands == ("-",)) and call.io.stdin:
@@ -111,8 +113,10 @@ def _awk(machine: Machine, call: Call) -> str | None:
         machine.script(ansi(command[0] or command[1]), call.io, "awk")
     if re.search(r"system\s*\(\s*[^\"\s]", script):
         machine.note(Opaque("what awk would run"))
-    for name in re.findall(r"print[^;}|]*>>?\s*\"([^\"]+)\"", script):
-        machine.write(name)
+    given = dict(one.partition("=")[::2] for one in options.values("-v", "--assign"))
+    for literal, variable in re.findall(r"print[^;}|]*>>?\s*(?:\"([^\"]+)\"|(\w+))", script):
+        if literal or variable in given:
+            machine.write(literal or given[variable])
     if re.search(r"print[^;}|\"/]*>>?\s*(FILENAME|ARGV)", script):
         for name in files:
             machine.write(name)

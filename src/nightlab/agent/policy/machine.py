@@ -17,7 +17,7 @@ from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Act, Fetched, Forbidden, Ground, Opaque, Sink, Train, Write
 from nightlab.agent.policy.options import canonical
 from nightlab.agent.policy.places import Places, absolute
-from nightlab.agent.policy.shell import parse
+from nightlab.agent.policy.shell import DECLARING, parse
 from nightlab.agent.policy.state import MAX_CHOICES, Call, State, Streams
 from nightlab.agent.policy.syntax import (
     Assignment,
@@ -36,7 +36,7 @@ from nightlab.agent.policy.syntax import (
     Variable,
     Word,
 )
-from nightlab.agent.policy.values import FETCHED, HOLES, MAX_TEXT, UNKNOWN, holes, pattern, shown
+from nightlab.agent.policy.values import FETCHED, HOLES, MAX_TEXT, TRAINED, UNKNOWN, holes, pattern, shown
 
 Handler = Callable[["Machine", Call], "str | None"]
 MAX_STEPS = 2000  # programs that one command may start before we stop following it
@@ -91,7 +91,9 @@ class Machine:
         for place in itertools.accumulate(path.split("/"), lambda a, b: f"{a}/{b}"):
             if place in self.files and (place == path or FETCHED in self.files[place]):
                 return self.files[place]
-        if self.ground.read is None or holes(path) or self.is_training(text):
+        if self.is_training(text):
+            return TRAINED
+        if self.ground.read is None or holes(path):
             return None
         return self.ground.read(Path(path))
 
@@ -179,7 +181,8 @@ class Machine:
             redirection = first.redirections[0]
             if redirection.op in {">", ">>", ">|"} and redirection.descriptor in {None, 1}:
                 return Sink("file", self.path(self.expander.one(redirection.target)))
-        return Sink("pipe", readers=tuple(name for node in rest for name in _names(node)))
+        words = tuple(name for node in rest for name in _names(node))
+        return Sink("pipe", readers=tuple(name for node in rest for name in _names(node)[:1]), words=words)
 
     def _group(self, node: Group, io: Streams) -> str:
         io = self._redirected(node.redirections, io)
@@ -254,6 +257,9 @@ class Machine:
             if node.redirections and not node.words and io.stdin is not None and not node.assignments:
                 return self._stored(node.redirections, io.stdin)  # `$(< file)`
             return ""
+        if argv[0] in DECLARING:
+            for one, value in values:
+                self.assign(one.name, value, append=one.append, array=one.array)
         if argv[0] == "exec" and len(argv) == 1:
             self.state.lasting = io
             return ""
@@ -279,7 +285,7 @@ class Machine:
                 io = altered(io, stdin=as_text(self.expander.text(one.target)) + ("\n" if one.op == "<<<" else ""))
             elif one.op == "<":
                 found = self.content(target) if one.descriptor in {None, 0} else None
-                io = altered(io, stdin=UNKNOWN if found is None else found)
+                io = altered(io, stdin=UNKNOWN if found is None else found, source=self.path(target))
             elif one.op in {">&", "<&"} and (target.rstrip("-").isdigit() or target == "-"):
                 source = streams.get(int(target.rstrip("-") or 9), Sink("file"))
                 streams[one.descriptor if one.descriptor is not None else 1 if one.op == ">&" else 0] = source
@@ -293,7 +299,8 @@ class Machine:
     def _opened(self, target: str, word: Word) -> Sink:
         for part in word.parts:
             if isinstance(part, Substitution) and part.file == ">":
-                return Sink("pipe", readers=tuple(_names(part.script)))
+                words = tuple(_names(part.script))
+                return Sink("pipe", readers=words[:1], words=words)
         path = self.path(target)
         if path in {"/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty"}:
             return Sink("null" if path == "/dev/null" else "screen")

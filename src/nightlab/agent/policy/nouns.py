@@ -149,6 +149,7 @@ class Sink:
     kind: str = "screen"
     path: str = ""
     readers: tuple[str, ...] = ()  # programs at the other end of a pipe
+    words: tuple[str, ...] = ()  # those and their arguments, since one may run another
 
 
 @noun

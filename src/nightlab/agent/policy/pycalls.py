@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from nightlab.agent.policy.expand import as_text
 from nightlab.agent.policy.noun import altered
-from nightlab.agent.policy.nouns import Fetched, Install, Opaque, Remove, Sink, Write
+from nightlab.agent.policy.nouns import Install, Opaque, Remove, Sink, Write
 from nightlab.agent.policy.pyvalues import File, Name, Place, Value, decoded, joined, method, text_of
 from nightlab.agent.policy.state import Streams
-from nightlab.agent.policy.values import DEEP, FETCHED, PIECE, STAR, UNKNOWN, holes
+from nightlab.agent.policy.values import DEEP, FETCHED, PIECE, STAR, TRAINED, UNKNOWN, holes
 
 if TYPE_CHECKING:
     from nightlab.agent.policy.pycode import Reader
@@ -208,6 +209,8 @@ def _effect(reader: Reader, dotted: str, args: tuple[Value, ...], named: dict[st
         return _open(reader, dotted, args, named)
     if dotted in {"exec", "eval", "compile", "runpy.run_path", "runpy.run_module"} or dotted.endswith(".exec_module"):
         return _code(reader, dotted, first)
+    if dotted in {"sqlite3.connect", "duckdb.connect"}:
+        return File(text_of(first).removeprefix("file:").partition("?")[0])
     if dotted == "os.chdir":
         machine.state.cwd = machine.path(text_of(first))
     if dotted in _SHELL:
@@ -268,6 +271,12 @@ def _open(reader: Reader, dotted: str, args: tuple[Value, ...], named: dict[str,
 def _file(reader: Reader, file: File, name: str, args: tuple[Value, ...]) -> Value:
     if name in {"read", "readlines", "readline"}:
         return reader.machine.content(file.path) or UNKNOWN
+    if name == "cursor":
+        return file
+    if name in {"execute", "executemany", "executescript"}:
+        statement = text_of(args[0] if args else None)
+        if not re.match(r"\s*(select|explain|pragma|with)\b", statement, re.IGNORECASE):
+            _changed(reader, file.path, "w")
     if name in {"write", "writelines"} and args and isinstance(args[0], str):
         reader.machine.files[reader.machine.path(file.path)] = args[0]
     return None
@@ -319,9 +328,7 @@ def _code(reader: Reader, dotted: str, first: Value) -> Value:
         rest = tuple(map(text_of, given[1:])) if isinstance(given, tuple) else (UNKNOWN,)
         return machine.dispatch(("python", *words, *rest), reader.io)
     text = text_of(first)
-    if FETCHED in text:
-        machine.note(Fetched("python"))
-    elif isinstance(first, str) and not holes(text):
+    if FETCHED in text or TRAINED in text or (isinstance(first, str) and not holes(text)):
         follow(machine, text, reader.io, tuple(map(text_of, reader.argv)))
     elif dotted == "exec" or isinstance(first, str):
         machine.note(Opaque("the code that Python's exec would run"))

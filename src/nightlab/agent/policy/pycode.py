@@ -12,10 +12,10 @@ from collections.abc import Iterable
 
 from nightlab.agent.policy import pycalls
 from nightlab.agent.policy.machine import Machine
-from nightlab.agent.policy.nouns import Fetched, Opaque
+from nightlab.agent.policy.nouns import Fetched, Opaque, Train
 from nightlab.agent.policy.pyvalues import File, Name, Place, Value, added, bounded, joined, percent, repeated, text_of
 from nightlab.agent.policy.state import Streams
-from nightlab.agent.policy.values import FETCHED, UNKNOWN
+from nightlab.agent.policy.values import FETCHED, TRAINED, UNKNOWN
 
 MAX_STEPS = 5_000  # nodes of one program that are looked at
 MAX_DEPTH = 40  # of calls and of nested expressions
@@ -30,6 +30,9 @@ def follow(machine: Machine, code: str, io: Streams, argv: tuple[str, ...] = (""
     """Note what `code` would do. Code that is no Python does nothing but fail."""
     if FETCHED in code:
         machine.note(Fetched("python"))
+        return
+    if TRAINED in code:
+        machine.note(Train(io.out, io.err))
         return
     if code.strip() == UNKNOWN:
         machine.note(Opaque("the code that python would run"))

@@ -7,7 +7,7 @@ from nightlab.agent.policy.nouns import Fetched, Install, Opaque, Train
 from nightlab.agent.policy.options import parsed
 from nightlab.agent.policy.pycode import follow
 from nightlab.agent.policy.state import Call
-from nightlab.agent.policy.values import FETCHED, UNKNOWN, shown, unknowable
+from nightlab.agent.policy.values import FETCHED, TRAINED, UNKNOWN, shown, unknowable
 
 # Modules that run another program, which follows as the next operand.
 _CARRIERS = {
@@ -75,7 +75,7 @@ def _file(machine: Machine, call: Call, file: str, args: list[str]) -> str | Non
         content = FETCHED
     if content is not None and FETCHED in content:
         machine.note(Fetched("python"))
-    elif content is not None and UNKNOWN not in content:
+    elif content is not None and (TRAINED in content or UNKNOWN not in content):
         follow(machine, content, call.io, (file, *args))
     elif unknowable(file):
         machine.note(Opaque(f"the file that python would run ({shown(file)})"))

@@ -162,7 +162,7 @@ class Rules:
         self.trained = True
         if _is_log(act.out) and act.out == act.err:
             return None
-        if "tee" in (*act.out.readers, *act.err.readers):
+        if "tee" in (*act.out.words, *act.err.words):
             reason = f"With tee the training output still floods your context; it belongs in {LOG} alone."
         elif _is_log(act.out):
             reason = f"Errors would not reach {LOG}: 2>&1 is missing, or stands before the redirection."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from nightlab.agent.policy.expand import as_text
@@ -191,7 +190,9 @@ def _find(machine: Machine, call: Call) -> str:
     tests = args[len(starts) :]
     starts = starts or ["."]
     names = [DEEP]
-    for flag, value in itertools.pairwise(tests):
+    for before, flag, value in zip(["", *tests], tests, tests[1:], strict=False):
+        if before in {"!", "-not"}:
+            continue
         if flag in {"-name", "-iname"}:
             names = [_globbed(value)]
         elif flag in {"-path", "-wholename", "-ipath", "-regex", "-iregex"}:
@@ -338,6 +339,15 @@ def _make(machine: Machine, call: Call) -> str:
     return UNKNOWN
 
 
+def _expect(machine: Machine, call: Call) -> str:
+    """`expect` starts programs with `spawn`."""
+    scripts = parsed(call.args, "-c").values("-c") or [call.io.stdin or ""]
+    for script in scripts:
+        for command in re.findall(r"\b(?:spawn|exec|system)\s+([^;\n]+)", script):
+            machine.script(command, call.io, "expect")
+    return UNKNOWN
+
+
 RUNNERS: dict[str, Handler] = {
     **dict.fromkeys(_PLAIN, _plain),
     **dict.fromkeys(("poetry", "pipenv", "conda", "hatch", "pdm", "pixi", "rye"), _after_run),
@@ -348,6 +358,7 @@ RUNNERS: dict[str, Handler] = {
     "env": _env,
     "eval": _eval,
     "exec": _exec,
+    "expect": _expect,
     "find": _find,
     "make": _make,
     "nightlab": _nightlab,

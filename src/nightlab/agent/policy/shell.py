@@ -32,6 +32,7 @@ MAX_LENGTH = 200_000  # characters; a whole source file in a here-document is a 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^]]*\])?(\+?)=")
 _REDIRECTION = re.compile(r"(\d+|\{\w+\})?(&>>|&>|<<<|<<-|<<|<>|<&|>>|>&|>\||<(?!\()|>(?!\())")
 _RESERVED = re.compile(r"[^\s;&|<>()'\"\\$`]+")
+DECLARING = frozenset({"declare", "export", "local", "readonly", "typeset"})
 _CLOSERS = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "}"})
 
 
@@ -351,7 +352,7 @@ class Parser(Lexer):
             self.blank()
             if self._redirection(redirections):
                 continue
-            if not words and (assignment := self._assignment()):
+            if (not words or self._declared(words)) and (assignment := self._assignment()):
                 assignments.append(assignment)
             elif self.peek() and (self.peek() not in BREAKS or self.peek(2) in {"<(", ">("}):
                 start = self.at
@@ -370,6 +371,12 @@ class Parser(Lexer):
                 "a command is missing" if not self.peek() else f"a {self.peek()!r} stands where none can"
             )
         return Simple(tuple(assignments), tuple(words), tuple(redirections))
+
+    def _declared(self, words: list[Word]) -> bool:
+        """Whether `name=(...)` stands here behind `declare` or one of its kin."""
+        match = _ASSIGNMENT.match(self.text, self.at)
+        first = "".join(part.text for part in words[0].parts if isinstance(part, Literal))
+        return match is not None and self.text[match.end() : match.end() + 1] == "(" and first in DECLARING
 
     def expect_closing(self) -> None:
         self.blank()

@@ -20,6 +20,7 @@ class Streams:
     stdin: str | None = None
     out: Sink = Sink()
     err: Sink = Sink()
+    source: str = ""  # the file that standard input was redirected from
 
     def captured(self) -> Streams:
         return altered(self, out=Sink("kept"))

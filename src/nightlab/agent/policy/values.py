@@ -19,8 +19,9 @@ DEEP = "\ue005"  # whatever lies below, as `find` and `**` see it
 BREAK = "\ue006"  # where an unquoted value falls into two words
 OPEN, COMMA, CLOSE = "\ue007", "\ue008", "\ue009"  # `{a,b}` before it is spread
 BRACKET = "\ue00a"  # an unquoted `[`
+TRAINED = "\ue00b"  # the text of the file that is trained
 
-HOLES = frozenset({UNKNOWN, PIECE, FETCHED, STAR, MARK, DEEP})
+HOLES = frozenset({UNKNOWN, PIECE, FETCHED, STAR, MARK, DEEP, TRAINED})
 _ALL = re.compile("[\ue000-\ue00f]")
 _SHOWN = {STAR: "*", MARK: "?", OPEN: "{", COMMA: ",", CLOSE: "}", BRACKET: "[", BREAK: " "}
 _MAX_HOLES = 4  # of one value held against a path: more are read as one, which keeps matching cheap
@@ -94,7 +95,8 @@ def spread(text: str) -> list[str]:
 
 def _brace_parts(text: str, start: int) -> tuple[int, list[str]]:
     """Where the brace that opens at `start` closes (-1: nowhere), and what its own commas part."""
-    level, begin, parts = 0, start + 1, []
+    level, begin = 0, start + 1
+    parts: list[str] = []
     for place in range(start, len(text)):
         char = text[place]
         level += {OPEN: 1, CLOSE: -1}.get(char, 0)
