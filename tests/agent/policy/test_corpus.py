@@ -42,7 +42,7 @@ def test_an_evasion_is_refused_for_what_it_does(case: dict[str, str]) -> None:
     refusal = judged(case)
     assert refusal is not None
     allowed = SAME.get(case["intent"], {case["intent"]})
-    assert refusal.rule in allowed or case["intent"] == "unreadable"
+    assert refusal.rule in allowed or case["intent"] in {"unreadable", "mixed"}
     assert refusal.reason.endswith(".") and refusal.instead.endswith(".")
 
 

@@ -159,5 +159,11 @@ def test_what_is_trained_cannot_be_smuggled_in_as_text(tmp_path: Path) -> None:
     """The training file given to Python as text is no way around the log."""
     ground = lab(tmp_path, "")
     (tmp_path / "train.py").write_text("print(1)\n")
-    assert rule("python < train.py", ground) == "unreadable"
-    assert rule("python -c \"exec(open('train.py').read())\"", ground) == "unreadable"
+    for command in (
+        "python < train.py",
+        "cat train.py | python",
+        "cat train.py > /tmp/t.py; python /tmp/t.py",
+        "python -c \"exec(open('train.py').read())\"",
+    ):
+        assert rule(command, ground) == "training"
+    assert rule("python < train.py > run.log 2>&1", ground) is None

@@ -191,6 +191,7 @@ def _copy(machine: Machine, call: Call) -> str | None:
         if content is not None:
             machine.files[path] = content
         old = machine.path(source) if source else ""
+        machine.copies[path] = source
         if old and old != path and (name == "ln" or old in _trained(machine)):
             machine.links[path] = old
     for source in sources:
@@ -212,7 +213,7 @@ def _remove(machine: Machine, call: Call) -> str | None:
     options = parsed(call.args, "-s -n -u?" if call.argv[0] == "shred" else "")
     recursive = options.has("-r", "-R", "--recursive")
     for name in options.operands:
-        machine.note(Remove(machine.path(name), recursive))
+        machine.note(Remove(machine.path(name, follow=False), recursive))
     return None
 
 
@@ -248,7 +249,7 @@ def _sed(machine: Machine, call: Call) -> str | None:
             machine.write(target)
         if match := re.search(r"(?:^|[;\d$/{])\s*e\s+(.+)", script):
             machine.script(match[1], call.io, "sed")
-        if re.search(r"(s(.).*\2.*\2[gpi\d]*e[gpi\d]*)\s*$", script) and call.io.stdin is not None:
+        if re.search(r"(s(.).*\2.*\2[gpi\d]*e[gpi\d]*)\s*$", script):
             machine.note(Opaque("what sed would run"))
     if scripts and scripts[0] in {"", "p", "1,$p"}:
         for name in files:
@@ -349,6 +350,9 @@ def _unpack(machine: Machine, call: Call) -> str | None:
                 machine.write(name)
             for name in options.operands if options.has("--remove-files") else ():
                 machine.note(Remove(machine.path(name), recursive=True, moved=True))
+        for flag, value in options.flags:
+            if flag == "--to-command" or value.startswith("exec="):
+                machine.script(value.removeprefix("exec="), call.io, "tar")
         reads = not options.has("-x", "--extract", "--get")
         into, members = options.values("-C", "--directory") or ["."], options.operands
     archives = [*options.values("-f", "--file"), *options.operands[: call.argv[0] == "unzip"]]

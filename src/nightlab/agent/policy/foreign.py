@@ -11,7 +11,7 @@ import re
 from nightlab.agent.policy.expand import as_text
 from nightlab.agent.policy.lexer import ansi
 from nightlab.agent.policy.machine import Handler, Machine
-from nightlab.agent.policy.nouns import Fetched, Opaque, Show, Write
+from nightlab.agent.policy.nouns import Fetched, Opaque, Remove, Show, Write
 from nightlab.agent.policy.options import parsed
 from nightlab.agent.policy.state import Call
 from nightlab.agent.policy.values import FETCHED, UNKNOWN
@@ -29,6 +29,7 @@ _WRITES = re.compile(
     r"writeFile|appendFile|createWriteStream|openSync|copyFile|rename|unlink|truncate|rmSync|rmdir|\brm\b|symlink|"
     r"File\.(write|open|delete|new)|IO\.write|FileUtils|file_put_contents|fopen|['\"{(]\s*\+?>|['\"]\+<|\bwrite\b|spew|copy|move|Deno\.|print\s*\{"
 )
+_DELETES = re.compile(r"rmtree|remove_tree|rm_rf|rm_r\b|rmSync|rmdirSync|removeSync|rimraf|unlink_recursive")
 _JOINS = re.compile(r"(['\"])\s*[.+]\s*(['\"])")
 
 
@@ -46,6 +47,10 @@ def code(machine: Machine, text: str, call: Call) -> None:
             machine.script(next((part for part in match.groups() if part), ""), call.io, call.argv[0])
     for match in _SHELLED.finditer(text):
         _shelled(machine, match, call)
+    if _DELETES.search(text):
+        for literal in literals:
+            if "/" in literal or literal.startswith("."):
+                machine.note(Remove(machine.path(literal), recursive=True))
     if _WRITES.search(text):
         for literal in (*literals, *re.findall(r"[<>]\s*([\w./-]+)", text)):
             name = literal.lstrip("+<> ")
@@ -67,7 +72,7 @@ def _shelled(machine: Machine, match: re.Match[str], call: Call) -> None:
 
 
 def _perl(machine: Machine, call: Call) -> str | None:
-    options = parsed(call.args, "-e -E -i? -I -M -m -0? -F -l? -x?")
+    options = parsed(call.args, "-e -E -i? -I -M? -m? -r -0? -F -l? -x?")
     scripts = options.values("-e", "-E")
     files = options.operands if scripts else options.operands[1:]
     if options.has("-i"):
@@ -98,6 +103,19 @@ def _foreign(machine: Machine, call: Call) -> str | None:
     return None
 
 
+def _awk_commands(machine: Machine, call: Call, script: str) -> None:
+    """What an awk program starts: `system`, and pipes to and from commands."""
+    for command in re.findall(r"system\s*\(\s*\"((?:[^\"\\]|\\.)*)\"\s*\)", script):
+        machine.script(ansi(command), call.io, "awk")
+    for command in re.findall(r"\"((?:[^\"\\]|\\.)*)\"\s*\|\s*getline|\|&?\s*\"((?:[^\"\\]|\\.)*)\"", script):
+        machine.script(ansi(command[0] or command[1]), call.io, "awk")
+        if re.fullmatch(r"\S*sh\b.*", command[1]):  # `print "text" | "sh"`
+            for literal in re.findall(r"\"((?:[^\"\\]|\\.)*)\"", script):
+                machine.script(ansi(literal), call.io, "awk")
+    if re.search(r"system\s*\(\s*[^\"\s]", script):
+        machine.note(Opaque("what awk would run"))
+
+
 def _awk(machine: Machine, call: Call) -> str | None:
     options = parsed(call.args, "-f -F -v -i --include --assign --file --field-separator", stop=True)
     operands = options.operands if not options.has("-f", "--file") else ("", *options.operands)
@@ -107,12 +125,7 @@ def _awk(machine: Machine, call: Call) -> str | None:
     if "inplace" in options.values("-i", "--include"):
         for name in files:
             machine.write(name)
-    for command in re.findall(r"system\s*\(\s*\"((?:[^\"\\]|\\.)*)\"\s*\)", script):
-        machine.script(ansi(command), call.io, "awk")
-    for command in re.findall(r"\"((?:[^\"\\]|\\.)*)\"\s*\|\s*getline|\|&?\s*\"((?:[^\"\\]|\\.)*)\"", script):
-        machine.script(ansi(command[0] or command[1]), call.io, "awk")
-    if re.search(r"system\s*\(\s*[^\"\s]", script):
-        machine.note(Opaque("what awk would run"))
+    _awk_commands(machine, call, script)
     given = dict(one.partition("=")[::2] for one in options.values("-v", "--assign"))
     for literal, variable in re.findall(r"print[^;}|]*>>?\s*(?:\"([^\"]+)\"|(\w+))", script):
         if literal or variable in given:

@@ -13,6 +13,7 @@ from nightlab.agent.policy.values import DEEP, FETCHED, PIECE, UNKNOWN, holes, s
 
 _GLOBAL = "-C -c --git-dir --work-tree --namespace --exec-path --config-env --super-prefix"
 _PUBLISHING = frozenset({"push", "send-pack", "send-email", "http-push", "svn", "p4", "imap-send"})
+_EDITORS = ("GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_SSH_COMMAND", "EDITOR", "VISUAL", "PAGER")
 _HERE = frozenset({"", "HEAD", "@", "--"})
 
 
@@ -23,10 +24,14 @@ def _git(machine: Machine, call: Call) -> str | None:
     for place in options.values("-C", "--work-tree"):
         state.cwd = machine.path(place)
     aliases = dict(machine.git_aliases)
+    for name in set(_EDITORS) & set(call.env):
+        machine.script(call.env[name], call.io, "git")
     for setting in options.values("-c"):
         name, _, value = setting.partition("=")
         if name.lower().startswith("alias."):
             aliases[name[6:].lower()] = value
+        elif name.lower().endswith((".editor", ".pager", ".sshcommand", "fsmonitor")):
+            machine.script(value, call.io, "git")
     try:
         return _command(machine, call, options.operands, aliases)
     finally:

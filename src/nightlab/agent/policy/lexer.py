@@ -13,6 +13,7 @@ from collections.abc import Callable
 from nightlab.agent.policy.syntax import Arithmetic, Literal, Node, Part, Substitution, Variable, Word
 
 MAX_DEPTH = 40  # of nesting; people write three or four
+MAX_WORDS = 5_000  # of one text, here-documents not counted; a long list of files is a tenth of it
 _NAME = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!-]")
 _BARE = re.compile(r"[A-Za-z_]\w*|[\d@*#?$!-]")
 _OPERATOR = re.compile(r":?[-=+?]|##?|%%?|//?[#%]?|\^\^?|,,?|:|@")
@@ -52,6 +53,7 @@ class Lexer:
         self.text = text
         self.at = 0
         self.depth = depth
+        self.words = 0
 
     def script(self, closing: str) -> Node:
         """A whole script up to `closing`, which is consumed."""
@@ -82,6 +84,9 @@ class Lexer:
 
     def word(self) -> Word:
         """The word that begins here, up to the next unquoted blank or operator."""
+        self.words += 1
+        if self.words > MAX_WORDS:
+            raise UnreadableError("it has too many words")
         return Word(tuple(self.parts(lambda char: char in BREAKS, quoted=False)))
 
     def parts(self, ends: Callable[[str], bool], *, quoted: bool, plain: bool = False) -> list[Part]:

@@ -36,7 +36,7 @@ from nightlab.agent.policy.syntax import (
     Variable,
     Word,
 )
-from nightlab.agent.policy.values import FETCHED, HOLES, MAX_TEXT, TRAINED, UNKNOWN, holes, pattern, shown
+from nightlab.agent.policy.values import DEEP, FETCHED, HOLES, MAX_TEXT, TRAINED, UNKNOWN, holes, pattern, shown
 
 Handler = Callable[["Machine", Call], "str | None"]
 MAX_STEPS = 2000  # programs that one command may start before we stop following it
@@ -57,6 +57,7 @@ class Machine:
         self.branch = ground.branch
         self.files: dict[str, str] = {}  # what the command itself has put into files
         self.links: dict[str, str] = {}  # copies and links that it made: new path -> old
+        self.copies: dict[str, str] = {}  # programs under other names
         self.git_aliases: dict[str, str] = {}
         self.steps = 0
         self.depth = 0
@@ -67,10 +68,10 @@ class Machine:
 
     # --- for handlers
 
-    def path(self, text: str) -> str:
-        """The absolute path that `text` names here; a link or copy that the command made stands for its source."""
+    def path(self, text: str, *, follow: bool = True) -> str:
+        """The absolute path that `text` names here; a link that the command made stands for its target."""
         found = absolute(as_text(text) if not holes(text) else text, self.state.cwd)
-        return self.links.get(found, found)
+        return self.links.get(found, found) if follow else found
 
     def note(self, act: Act) -> None:
         if act not in self.acts:
@@ -289,6 +290,8 @@ class Machine:
             elif one.op in {">&", "<&"} and (target.rstrip("-").isdigit() or target == "-"):
                 source = streams.get(int(target.rstrip("-") or 9), Sink("file"))
                 streams[one.descriptor if one.descriptor is not None else 1 if one.op == ">&" else 0] = source
+                if one.op == "<&" and target not in {"0", "-"} and one.descriptor in {None, 0}:
+                    io = replace(io, stdin=UNKNOWN)
             elif one.op != "<&":
                 sink = self._opened(target, one.target)
                 streams[one.descriptor if one.descriptor is not None else 1] = sink
@@ -361,12 +364,14 @@ class Machine:
             text = self.script(f"{alias} {words}", io, called)
             self.state.aliases[called] = alias
             return text
+        if "/" in called and (copied := self.copies.pop(self.path(called, follow=False), "")):
+            return self.dispatch((copied, *argv[1:]), io, env)
         if "/" in called and self.is_training(called):
             self.note(Train(io.out, io.err))
             return None
         if "/" in called and (interpreter := self._script_at(called)):
             return self.dispatch((interpreter, *argv), io, env)
-        name = called.rpartition("/")[2]
+        name = called.rpartition("/")[2].rpartition(DEEP)[2]
         if FETCHED in called:
             self.note(Fetched("the shell"))
             return None

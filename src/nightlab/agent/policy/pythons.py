@@ -54,6 +54,11 @@ def _module(machine: Machine, call: Call, module: str, args: list[str]) -> str |
         return None
     if module in _CARRIERS:
         return _carrier(machine, Call((module, *args), call.io, call.env))
+    if module == "timeit":
+        options = parsed(args, "-n -r -s -u --setup --number")
+        for code in (*options.values("-s", "--setup"), *options.operands):
+            follow(machine, code, call.io)
+        return None
     name = {"pip._internal": "pip", "uv": "uv", "ensurepip": "ensurepip"}.get(module, module)
     return machine.dispatch((name, *args), call.io, call.env)
 

@@ -93,9 +93,11 @@ def _bash(machine: Machine, call: Call) -> str:
     """A shell: `-c text`, a script file, or a script on its standard input."""
     options = parsed(_shell_args(call.args), "-o -O --rcfile --init-file", stop=True)
     given: tuple[str, ...]
+    called: tuple[str, ...] = ()
     saved = ""
     if options.has("-c"):
-        text, given = (options.operands[0] if options.operands else ""), options.operands[2:]
+        text, given = "".join(options.operands[:1]), options.operands[2:]
+        called = options.operands[1:2]
     elif options.operands and not options.has("-s") and options.operands[0] != "-":
         file, given = options.operands[0], options.operands[1:]
         if file in {"/dev/stdin", "/proc/self/fd/0"}:
@@ -110,6 +112,7 @@ def _bash(machine: Machine, call: Call) -> str:
         text, given = call.io.stdin or "", options.operands
     outer, machine.state = machine.state, machine.state.fork()
     machine.state.variables["@"] = (given,)
+    machine.state.variables["0"] = (called or (call.argv[0],),)
     try:
         if saved:
             return machine.saved_script(saved, text, call.io, call.argv[0])
@@ -307,8 +310,9 @@ def _over_there(machine: Machine, call: Call) -> str:
     valued = "-c -p -i -l -o -F -J -L -R -s -t -n -x -y -S --command"
     options = parsed(call.args, valued, stop=name in {"ssh", "watch", "flock"})
     if name == "script":
-        for file in options.operands:
+        for file in options.operands[:1]:
             machine.write(file)
+        machine.dispatch(options.operands[1:], call.io)
     for text in options.values("-c", "--command"):
         machine.script(text, call.io, name)
     skipped = {"ssh": 1, "flock": 1, "tmux": 1, "screen": 0, "watch": 0}.get(name)
