@@ -291,7 +291,7 @@ class Machine:
                 source = streams.get(int(target.rstrip("-") or 9), Sink("file"))
                 streams[one.descriptor if one.descriptor is not None else 1 if one.op == ">&" else 0] = source
                 if one.op == "<&" and target not in {"0", "-"} and one.descriptor in {None, 0}:
-                    io = replace(io, stdin=UNKNOWN)
+                    io = altered(io, stdin=UNKNOWN)
             elif one.op != "<&":
                 sink = self._opened(target, one.target)
                 streams[one.descriptor if one.descriptor is not None else 1] = sink
