@@ -3,7 +3,8 @@
     uv run python -m benchmarks.hook_speed [--sizes 0 10000] [--repeat 31]
 
 Each event is what a client would send in the middle of a session, through `python -m nightlab hook codex`, in turn with
-a bare `python -c pass`, so that a busy machine slows both. Bar: at most twice a bare start and 60 ms, by the medians.
+a bare `python -c pass`. Bar: at most twice a bare start and 60 ms, by the medians of wall-clock time on a quiet
+machine; beside it stands what the process and its children took of the CPU, which a busy machine changes less.
 `first` is a session's start after the ledger has changed, when what it is told must be reckoned anew; `Stop` asks to go
 on. Neither has a bar: the first comes once a session, the second once a turn.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import memory
 from nightlab.config import load_settings
@@ -50,13 +53,21 @@ def events(root: Path) -> dict[str, dict[str, object]]:
     return {name: {"session_id": "s1", "cwd": str(root), **one} for name, one in told.items()}
 
 
-def seconds(words: Sequence[str], given: bytes, root: Path) -> float:
-    began = time.perf_counter()
+class Spent(NamedTuple):
+    """Seconds of one process."""
+
+    wall: float
+    cpu: float
+
+
+def seconds(words: Sequence[str], given: bytes, root: Path) -> Spent:
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(words, input=given, cwd=root, env=ENVIRONMENT, capture_output=True, check=True)
-    return time.perf_counter() - began
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Spent(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def measure(root: Path, repeat: int) -> dict[str, float]:
+def measure(root: Path, repeat: int) -> dict[str, Spent]:
     """Median seconds of each event and of a bare start, all taken in turn."""
     hook = [sys.executable, "-P", "-m", "nightlab", "hook", "codex"]
     bare = [sys.executable, "-P", "-c", "pass"]
@@ -64,7 +75,7 @@ def measure(root: Path, repeat: int) -> dict[str, float]:
     own = root / "results" / "nightlab" / "hooks"
     for data in given.values():
         seconds(hook, data, root)
-    found: dict[str, list[float]] = {"bare": [], **{name: [] for name in given}}
+    found: dict[str, list[Spent]] = {"bare": [], **{name: [] for name in given}}
     for turn in range(repeat):
         found["bare"].append(seconds(bare, b"", root))
         for name, data in given.items():
@@ -77,7 +88,10 @@ def measure(root: Path, repeat: int) -> dict[str, float]:
             found[name].append(seconds(hook, data, root))
             for noted in own.glob("seen-*.json"):
                 noted.unlink()
-    return {name: statistics.median(several) for name, several in found.items()}
+    return {
+        name: Spent(statistics.median(s.wall for s in several), statistics.median(s.cpu for s in several))
+        for name, several in found.items()
+    }
 
 
 def _progress(root: Path) -> None:
@@ -106,11 +120,11 @@ def main() -> None:
             root = Path(scratch) / str(size)
             build(root, size)
             told = measure(root, args.repeat)
-            bar = FACTOR * told["bare"] + MORE_S
-            print(f"\n{size} runs; bare start {1e3 * told['bare']:.0f} ms, bar {1e3 * bar:.0f} ms")
+            bar = FACTOR * told["bare"].wall + MORE_S
+            print(f"\n{size} runs; bar {1e3 * bar:.0f} ms")
             for name, spent in told.items():
-                word = "" if name not in BARRED else "  ok" if spent <= bar else "  MISSED"
-                print(f"  {name:22} {1e3 * spent:6.0f} ms{word}", flush=True)
+                word = "" if name not in BARRED else "  ok" if spent.wall <= bar else "  MISSED"
+                print(f"  {name:22} {1e3 * spent.wall:6.0f} ms, {1e3 * spent.cpu:5.0f} ms of CPU{word}", flush=True)
 
 
 if __name__ == "__main__":
