@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightlab.config import (
-    CONFIG_NAME,
     LARGEST,
     BudgetSettings,
     CommandLine,
@@ -26,10 +25,10 @@ from nightlab.config import (
     ProbeSettings,
     SearchSettings,
     Settings,
-    find_root,
     load_settings,
 )
 from nightlab.errors import ConfigError, NoRepositoryError
+from nightlab.root import CONFIG_NAME, find_root
 from nightlab.types import Direction
 from tests.builders import Repo
 

@@ -17,10 +17,10 @@ from typing import Literal, NewType
 
 import msgspec
 
-from nightlab.errors import ConfigError, NoRepositoryError
+from nightlab.errors import ConfigError
+from nightlab.root import CONFIG_NAME
 from nightlab.types import Direction
 
-CONFIG_NAME = "nightlab.toml"
 IGNORED = ("results/", "results.tsv", "run.log")  # what we and our users' commands leave in a lab, never committed
 LARGEST = 1e100  # squares of metrics must be finite too
 KNOWN_BOUNDS = {"val_bpb": (0.01, 100.0)}  # bits per byte: a uniform guess costs 8, and text is never free
@@ -253,35 +253,6 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     early: _Early = msgspec.field(default_factory=_Early)
     search: _Search = msgspec.field(default_factory=_Search)
     policy: _Policy = msgspec.field(default_factory=_Policy)
-
-
-def find_root(start: Path) -> Path:
-    """The lab that `start` lies in: the nearest directory with a nightlab.toml, else the git top level.
-
-    Raises:
-        NoRepositoryError: neither exists, or the nightlab.toml lies outside any git repository.
-    """
-    start = start.resolve()
-    top = _git_top(start)
-    for directory in (start, *start.parents):
-        if (directory / CONFIG_NAME).is_file():
-            if top is None:
-                raise NoRepositoryError(
-                    f"{directory} has a {CONFIG_NAME} but lies in no git repository",
-                    hint="run `git init` there and commit the files, or make a lab with `nightlab new DIR`",
-                )
-            return directory
-        if directory == top:
-            return directory
-    raise NoRepositoryError(
-        f"no git repository at {start}",
-        hint="change to your experiment's repository, or make a lab with `nightlab new DIR`",
-    )
-
-
-def _git_top(start: Path) -> Path | None:
-    """Top level of the repository around `start`, or None. No process: this runs in every command."""
-    return next((d for d in (start, *start.parents) if (d / ".git").exists()), None)
 
 
 def load_settings(root: Path) -> Settings:

@@ -105,12 +105,13 @@ class Service:
 
     def plan(self) -> PlanNow:
         """What the search asks for next; keeps and starts nothing."""
-        from nightlab.agent.plans import next_plan
         from nightlab.discovery.plans import prompt
         from nightlab.discovery.review import best_text
+        from nightlab.git import Git
+        from nightlab.planned import next_plan
 
         with self._view() as view:
-            row = next_plan(view, self.settings, self.clock())
+            row = next_plan(view, self.settings, Git(self.settings.root), self.clock())
             avoid = [one for one in view.archive.no_fly if not one.has_expired]
             return PlanNow(
                 plan_id=row.plan_id,

@@ -169,8 +169,9 @@ def prepare_data(settings: Settings) -> None:
 def cmd_init(args: argparse.Namespace) -> int:
     """Write nightlab.toml if the lab has none, and make the places that the older commands expect."""
     from nightlab.cli.memory import init_memory
-    from nightlab.config import CONFIG_NAME, find_root, load_settings
+    from nightlab.config import load_settings
     from nightlab.git import Git
+    from nightlab.root import CONFIG_NAME, find_root
 
     root = find_root(Path())
     path = root / CONFIG_NAME

@@ -20,6 +20,7 @@ from rich.text import Text
 from nightlab import decide
 from nightlab.errors import LedgerError
 from nightlab.history import ExperimentState, History, RunState
+from nightlab.ledger.glance import OF_AGENTS
 from nightlab.report import text as safe
 from nightlab.runner.order import RunFiles
 from nightlab.types import (
@@ -122,6 +123,8 @@ class Screen:
             word, style = _MARKS[event.verdict.decision]
             experiment = history.state(event.verdict.experiment).experiment
             return _stamped(history, experiment, word, style, safe.plain(event.verdict.because))
+        if isinstance(event, Noted) and event.topic in OF_AGENTS:
+            return None
         if isinstance(event, Noted | NightEnded):
             words = event.text if isinstance(event, Noted) else f"the night is over: {event.reason}"
             return Text(safe.plain(words), style="bold")

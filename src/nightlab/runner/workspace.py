@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nightlab.config import CONFIG_NAME, Settings
+from nightlab.config import Settings
 from nightlab.errors import BackendError, ConfigError
 from nightlab.git import Git
+from nightlab.root import CONFIG_NAME
 from nightlab.runner import machine
 from nightlab.runner.files import remove_tree
 from nightlab.runner.hashes import matching
