@@ -21,7 +21,7 @@ _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | 
 _ITEM = re.compile(r"^\s*(?:[*_]{2})?(?:\(?\d{1,2}[.):]|[-*•])(?:[*_]{2})?\s+(?P<text>\S.*)$")
 _SEPARATOR = re.compile(r"\s+[|\u2013\u2014]\s+|\s+\|\s*|\s+-{1,2}\s+(?=[A-Za-z])")
 _ARROW = r"(?:=|:=|->|→|\bto\b)"
-_VALUE = r"[-+]?[\w.]+(?:e[-+]?\d+)?|\"[^\"]*\"|'[^']*'"
+_VALUE = r"[-+]?[\d.]+[eE][-+]?\d+|[-+]?[\w.]+|\"[^\"]*\"|'[^']*'"
 _SETTING = re.compile(rf"(?P<name>[A-Z][A-Z0-9_]*)\s*(?:(?:=|:|from)?\s*(?:{_VALUE})\s*)??{_ARROW}\s*(?P<new>{_VALUE})")
 _BETWEEN = re.compile(r"(?:set|with|and|change|raise|lower|move|increase|decrease|[\s,;.`*+&])*", re.IGNORECASE)
 

@@ -97,7 +97,7 @@ def _syntax(text: str) -> str:
     raise AssertionError("it parses")
 
 
-def _path(said: str, may_edit: Callable[[str], bool]) -> str:
+def _path(said: str, files: Files, may_edit: Callable[[str], bool]) -> str:
     """The path that is meant.
 
     Raises:
@@ -105,7 +105,7 @@ def _path(said: str, may_edit: Callable[[str], bool]) -> str:
     """
     path = said.strip().strip("`\"'*").partition("\t")[0].strip()
     for prefix in ("a/", "b/", "./"):
-        if path.startswith(prefix) and not may_edit(path):
+        if path not in files and path.startswith(prefix) and may_edit(path.removeprefix(prefix)):
             path = path.removeprefix(prefix)
     if path.startswith("/") or ".." in path.split("/") or not may_edit(path):
         raise EditError(f"{path[:80]} may not be edited: only the editable files may")
@@ -126,7 +126,7 @@ def _replaced(lines: Sequence[str], files: Files, may_edit: Callable[[str], bool
         named = _named_above(lines[:place]) or named
         old, place = _until(lines, place + 1, _DIVIDE, "a block has no line of =======")
         new, place = _until(lines, place, _REPLACE, "a block has no line of >>>>>>> REPLACE")
-        path = _path(named, may_edit) if named else _only(files)
+        path = _path(named, files, may_edit) if named else _only(files)
         changed[path] = _substituted(path, changed.get(path), old, new)
     return changed
 
@@ -228,7 +228,7 @@ def _patched(lines: Sequence[str], files: Files, may_edit: Callable[[str], bool]
             continue
         if new["path"] == _NOWHERE:
             raise EditError(f"{before[:80]} may not be deleted")
-        path = _path(new["path"], may_edit)
+        path = _path(new["path"], files, may_edit)
         hunks, place = _hunks(lines, place)
         if not hunks:
             raise EditError(f"the diff of {path} has no hunk that begins with @@")
@@ -295,7 +295,7 @@ def _rewritten(lines: Sequence[str], files: Files, may_edit: Callable[[str], boo
     changed = dict(files)
     seen, piece = False, ""
     for named, body in _fenced(lines):
-        path = _path(named, may_edit) if named else _only(files)
+        path = _path(named, files, may_edit) if named else _only(files)
         before = files.get(path)
         if before is not None and len(body) < LEAST * len(before.split("\n")):
             piece = (

@@ -83,7 +83,10 @@ class Endpoint:
 
 
 class Call:
-    """A call under way, in a thread of its own (a `Work`)."""
+    """A call under way, in a thread of its own (a `Work`).
+
+    One that is given up is over at once; its thread, which may wait for a silent server, ends at the call's limit.
+    """
 
     def __init__(self, endpoint: Endpoint, messages: Sequence[Message]) -> None:
         self._endpoint, self._messages = endpoint, messages
@@ -266,6 +269,7 @@ class _Heard:
         self.tokens_in: int | None = None
         self.tokens_out: int | None = None
         self.error = ""
+        self.is_too_long = False  # beyond anything that was asked for
         self.is_complete = False  # the server said that it is over
         self.has_ended = False  # the model had come to its end, though the server may not have
         self._longest = LONGEST_LINE + tokens * SHARE * 16
@@ -278,10 +282,6 @@ class _Heard:
         """Of what was sent, for a server that sends no answer."""
         return self._body[:200].decode("utf-8", "replace")
 
-    @property
-    def is_too_long(self) -> bool:
-        return self.size > self._longest or len(self._rest) > LONGEST_LINE or self.letters > self._letters
-
     def feed(self, data: bytes) -> None:
         """Take in the next piece."""
         self.size += len(data)
@@ -290,6 +290,8 @@ class _Heard:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._line(line.strip())
+        if self.size > self._longest or len(self._rest) > LONGEST_LINE or self.letters > self._letters:
+            self.is_too_long = True
 
     def finish(self) -> None:
         """The stream is over."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import time
@@ -112,5 +111,5 @@ def _check_command(command: str) -> None:
         raise UsageError(f"{command!r} has a quotation mark without its twin", hint=_HINT) from None
     if not words:
         raise UsageError("--proposer '' names nobody", hint=_HINT)
-    if "\0" in command or shutil.which(os.path.expanduser(words[0])) is None:
+    if "\0" in command or shutil.which(words[0]) is None:
         raise UsageError(f"there is no command {words[0]!r}", hint=_HINT)
