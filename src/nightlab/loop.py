@@ -452,6 +452,7 @@ class Lab:
             if found is None:
                 return False
             self._thinking, answer = None, found
+            self._fold_news()  # what it has cost and why it failed is part of the next question
         if not isinstance(answer, Idea | Again | Exhausted | Failed):
             self._thinking = _Thought(answer, base, self._clock())
             return True
