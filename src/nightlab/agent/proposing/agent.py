@@ -60,15 +60,20 @@ class Process:
 
     def cancel(self) -> None:
         """End it with its whole process tree."""
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
+        self._let_go()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE_S)
 
+    def _let_go(self) -> None:
+        """Close the warden's input, by which it knows that nobody wants the agent any more."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
     @property
     def code(self) -> int:
-        """Its exit code, as its warden gives it."""
+        """Its exit code, as its warden gives it; only once it is over."""
+        self._let_go()
         return self._process.wait()
 
 
