@@ -52,6 +52,7 @@ class Writer:
 
     lines: Sequence[str] = tuple(f"append the line X{n} to the file" for n in range(1, 40))
     spoil: Callable[[int, Request], Deed | None] = lambda number, request: None
+    anchor: str = "LR = 0"  # the line that it writes below
     count: int = 0
 
     def __call__(self, request: Request) -> Deed:
@@ -63,7 +64,7 @@ class Writer:
             fresh = [line for line in self.lines if line not in request.everything]
             return Say(text="\n".join(f"{n}. {line} | it may help" for n, line in enumerate(fresh[:5], 1)))
         found = re.findall(r"line (X\d+)", request.last) or re.findall(r"line (X\d+)", request.everything) or ["X99"]
-        return Say(text=edit("LR = 0", f"LR = 0\n{found[0]} = 1"))
+        return Say(text=edit(self.anchor, f"{self.anchor}\n{found[0]} = 1"))
 
 
 @dataclass
