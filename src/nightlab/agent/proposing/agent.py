@@ -21,7 +21,7 @@ import nightlab
 from nightlab.agent.proposing import context, prompts, warden
 from nightlab.agent.proposing.accounts import AGENT, AGENT_REPAIR
 from nightlab.agent.proposing.answers import LONGEST, REASON
-from nightlab.agent.proposing.desk import Desk, Question, described
+from nightlab.agent.proposing.desk import Desk, Question
 from nightlab.agent.proposing.edits import MAX_FILE, checked
 from nightlab.agent.proposing.work import Work
 from nightlab.errors import BackendError, EditError, NightlabError
@@ -204,7 +204,7 @@ class Agent:
                 question,
                 files,
                 proposer=self.name,
-                description=described(question, description),
+                description=description,
                 hypothesis=hypothesis,
             )
         except EditError as exc:

@@ -121,6 +121,8 @@ class Desk:
     def idea(self, question: Question, files: Files, *, proposer: str, description: str, hypothesis: str) -> Idea:
         """The idea of an edited source, with its changes and what is foretold of them.
 
+        What only sets constants is described by them: words that do not fit would mislead whoever reads the ledger.
+
         Raises:
             EditError: the lab knows this source.
         """
@@ -135,8 +137,10 @@ class Desk:
         families = {kind_of(c.name).family if c.kind is ChangeKind.KNOB else "" for c in changes}
         repairs = question.crashed.experiment.id if question.crashed is not None else None
         foretold = self.built_in.appraise(history, base, question.files, [changes])[0].forecast
+        if not description or all(change.kind is ChangeKind.KNOB for change in changes):
+            description = "; ".join(map(str, changes))  # what was done, whatever was said to be done
         return Idea(
-            description=description or "; ".join(map(str, changes)),
+            description=_signed(question, description),
             hypothesis=hypothesis,
             files=files,
             plan=replace(question.plan, proposer=proposer, repairs=repairs, forecast=foretold),
@@ -149,8 +153,8 @@ class Desk:
         return question.files if question.crashed is None else self.source_of(question.crashed.experiment.commit)
 
 
-def described(question: Question, description: str) -> str:
-    """The description of what a question led to: a repair says what it repairs."""
+def _signed(question: Question, description: str) -> str:
+    """A description; a repair's is that of what it repairs, and says so."""
     if question.crashed is None:
         return description
     crashed = question.crashed.experiment

@@ -14,7 +14,7 @@ from typing import TypeVar
 from nightlab.agent.proposing import accounts, context, prompts
 from nightlab.agent.proposing.accounts import EDIT, IDEAS, MEND, REPAIR, TRIES
 from nightlab.agent.proposing.answers import Line, ideas_of, settings_in, without_thoughts
-from nightlab.agent.proposing.desk import Desk, Question, described
+from nightlab.agent.proposing.desk import Desk, Question
 from nightlab.agent.proposing.edits import edited
 from nightlab.agent.proposing.endpoint import LETTERS, Call, Endpoint, Message, Reply
 from nightlab.agent.proposing.work import Pause, Work
@@ -145,7 +145,7 @@ class Model:
             question,
             files,
             proposer=self.name,
-            description=described(question, chosen.text),
+            description=chosen.text,
             hypothesis=chosen.reason,
         )
 
