@@ -123,7 +123,7 @@ class Screen:
             word, style = _MARKS[event.verdict.decision]
             experiment = history.state(event.verdict.experiment).experiment
             return _stamped(history, experiment, word, style, safe.plain(event.verdict.because))
-        if isinstance(event, Consulted) and event.failure:
+        if isinstance(event, Consulted) and event.failure and not event.cut_off:
             what = safe.plain(f"{event.proposer}, {event.purpose}: {event.failure}", 300)
             return Text(f"no idea from {what}", style="yellow")
         if isinstance(event, Noted | NightEnded):

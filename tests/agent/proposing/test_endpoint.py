@@ -96,6 +96,13 @@ def test_what_was_heard_of_an_endless_answer_is_paid_for() -> None:
     assert reply.tokens_out > 256
 
 
+def test_what_was_sent_is_paid_for_unless_it_was_refused() -> None:
+    """A server that keeps silent may charge all the same, and a cap must hold; a refusal costs nothing."""
+    assert asked(Silent(), ModelSettings(timeout_seconds=0.5))[0].tokens_in == 100
+    assert asked(Truncated("a"))[0].tokens_in == 100
+    assert asked(Refuse(500))[0].tokens_in == 0
+
+
 def test_a_retry_after_is_heard() -> None:
     """Seconds are taken as they are, anything else as nothing."""
     assert asked(Refuse(429, "7"))[0].wait_s == 7.0

@@ -96,6 +96,7 @@ class Call:
         self._reply: Reply | None = None
         self._lock = threading.Lock()
         self._heard = _Heard(endpoint.settings.answer_tokens)
+        self._is_charged = False  # whether somebody may send a bill for what was asked
         self._alarm = threading.Timer(endpoint.settings.timeout_seconds + LATE_S, self._expire)
         self._thread = threading.Thread(target=self._work, name="nightlab model call", daemon=True)
         self._alarm.daemon = True
@@ -143,6 +144,7 @@ class Call:
         self._client = client = _client(self._endpoint)
         # Reasoning models of OpenAI's refuse the older name, and most local servers know no other.
         is_own = urlsplit(self._endpoint.base_url).hostname == urlsplit(OWN).hostname
+        self._is_charged = True
         with client.chat.completions.with_streaming_response.create(
             model=self._endpoint.model,
             messages=cast("list[ChatCompletionMessageParam]", [dict(message) for message in self._messages]),
@@ -182,13 +184,16 @@ class Call:
         return self._counted(failure=failure, again=again, wait_s=wait_s)
 
     def _counted(self, *, text: str = "", failure: str = "", again: bool = False, wait_s: float | None = None) -> Reply:
-        """A reply with what it cost: as the server counts, else by the length of what was sent and heard."""
+        """A reply with what it cost: as the server counts, else by the length of what was sent and heard.
+
+        What was sent counts also where no answer came in time, for a server may charge it; not where it was refused.
+        """
         heard = self._heard
         sent = math.ceil(sum(len(message["content"]) for message in self._messages) / LETTERS)
         told = heard.tokens_in is not None and heard.tokens_out is not None
         return Reply(
             text=text,
-            tokens_in=heard.tokens_in if heard.tokens_in is not None else sent if heard.events else 0,
+            tokens_in=heard.tokens_in if heard.tokens_in is not None else sent if self._is_charged else 0,
             tokens_out=heard.tokens_out if heard.tokens_out is not None else math.ceil(heard.letters / LETTERS),
             estimated=not told,
             seconds=time.monotonic() - self._began,
@@ -201,6 +206,8 @@ class Call:
         """What an exception means."""
         import openai
 
+        if isinstance(exc, openai.APIStatusError | openai.APIConnectionError):
+            self._is_charged = isinstance(exc, openai.APITimeoutError) or self._heard.size > 0
         scrubbed = self._endpoint.scrubbed
         if isinstance(exc, openai.APIStatusError):
             code = exc.status_code
