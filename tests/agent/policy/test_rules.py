@@ -10,7 +10,8 @@ import pytest
 from nightlab.agent.policy import Ground, judge
 from nightlab.agent.policy.ground import ground_of
 from nightlab.agent.policy.nouns import Deny
-from nightlab.config import CONFIG_NAME, load_settings
+from nightlab.config import load_settings
+from nightlab.root import CONFIG_NAME
 
 GROUND = Ground(root=Path("/work/lab"), cwd=Path("/work/lab"), home=Path("/home/user"), branch="autoresearch/mar5")
 
