@@ -37,9 +37,9 @@ _OWN_PATHS = frozenset({"SEED", "SUMMARY_PATH", "PROGRESS_PATH", "RECEIPT_PATH"}
 def pinned(settings: Settings, git: Git, commit: str | None = None) -> Settings:
     """The settings with everything counted in that makes two runs comparable beside the editable files of a commit.
 
-    These are the other committed files (prose, the lab's own settings and agents' left out), the kind of device, and what the
-    environment tells the benchmark (AUTORESEARCH_PROFILE and the like): under another prepare.py, helper module, GPU or
-    budget the same source is another experiment. Without a commit it is HEAD that counts.
+    These are the other committed files (prose, settings of the lab and of agents left out), the kind of device, and
+    what the environment tells the benchmark (AUTORESEARCH_PROFILE and the like): under another prepare.py, helper
+    module, GPU or budget the same source is another experiment. Without a commit it is HEAD that counts.
     """
     return pinned_by(settings, git.blobs(commit or git.head()))
 

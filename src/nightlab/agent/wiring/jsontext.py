@@ -210,11 +210,11 @@ def _insert(text: str, where: int, label: str, value: Json) -> str:
     inner = _indent_of(text, last.start) if begins_line else outer + _unit(text)
     item = f"{newline}{inner}{label}{_render(value, text, inner)}"
     comma = _skip(_without_comments(text), last.end)
-    if text[comma] == ",":  # the last one has its comma already
-        return text[: comma + 1] + item + text[comma + 1 :]
-    line_end = re.compile(r"[ \t]*(?=\r?\n)").match(plain, last.end)  # a comment behind the last one stays behind it
-    end = line_end.end() if line_end else last.end
-    return f"{text[: last.end]},{text[last.end : end]}{item}{text[end:]}"
+    has_comma = text[comma] == ","
+    at = comma + 1 if has_comma else last.end
+    line_end = re.compile(r"[ \t]*(?=\r?\n)").match(plain, at)  # a comment behind the last one stays behind it
+    end = line_end.end() if line_end else at
+    return f"{text[:at]}{'' if has_comma else ','}{text[at:end]}{item}{text[end:]}"
 
 
 def _cut(text: str, where: int, child: Child) -> str:

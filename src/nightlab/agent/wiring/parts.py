@@ -103,7 +103,7 @@ class JsonPart:
     mark: str
 
     def put(self, text: str | None) -> Put:
-        text = text if text is not None and text.strip("\ufeff \t\r\n") else "{}\n"
+        text = "{}\n" if text is None or _is_blank(text) else text
         self._read(text)
         kept: list[str] = []
         for entry in self.entries:
@@ -121,7 +121,7 @@ class JsonPart:
         return Put(text, tuple(kept))
 
     def take(self, text: str) -> str | None:
-        if not text.strip("\ufeff \t\r\n"):
+        if _is_blank(text):
             return text
         self._read(text)
         taken = text
@@ -220,7 +220,12 @@ def _lone(mark: str, line: int) -> RefusedError:
 
 
 def _newline(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
+    """How most of its lines end."""
+    return "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
+
+
+def _is_blank(text: str | None) -> bool:
+    return text is None or not text.strip("\ufeff \t\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +252,13 @@ class SectionPart:
 
     def take(self, text: str) -> str | None:
         rest = self._marks.without_blocks(text)
-        return None if rest != text and not rest.strip() else rest
+        return None if rest != text and _is_blank(rest) else rest
 
 
 def _joined(text: str, block: str) -> str:
     newline = _newline(text)
-    if not text.strip("\ufeff \t\r\n"):
-        return text + block
+    if _is_blank(text):
+        return block
     return f"{text}{'' if text.endswith(newline) else newline}{newline}{block}"
 
 
@@ -293,7 +298,7 @@ class TomlPart:
     def take(self, text: str) -> str | None:
         bom = "\ufeff" if text.startswith("\ufeff") else ""
         rest = bom + self._marks.without_blocks(text.removeprefix(bom))
-        return None if rest != text and not rest.strip("\ufeff \t\r\n") else rest
+        return None if rest != text and _is_blank(rest) else rest
 
     def _check(self, made: str, rest: str) -> None:
         """Raise unless what we made can be read: a table may be spelt so that nothing can be added to it."""
@@ -340,7 +345,7 @@ class WholePart:
     mark: str
 
     def put(self, text: str | None) -> Put:
-        if text and self.mark not in text:
+        if not _is_blank(text) and self.mark not in (text or ""):
             raise RefusedError("another file of that name is there", 0, "move it away, then the same again")
         return Put(self.text)
 

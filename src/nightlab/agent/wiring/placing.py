@@ -285,8 +285,9 @@ class Wiring:
             raise ConfigError(
                 f"{self.root / path}, line {line}: not UTF-8", hint="save it as UTF-8, then the same again"
             ) from exc
-        except ValueError as exc:
-            raise ConfigError(f"{self.root / path}: {exc}", hint="move it away, then the same again") from exc
+        except (ValueError, OSError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else exc
+            raise ConfigError(f"{self.root / path}: {why}", hint="move it away, then the same again") from exc
 
     def _refusal(self, path: str, exc: RefusedError) -> ConfigError:
         where = f", line {exc.line}" if exc.line else ""
