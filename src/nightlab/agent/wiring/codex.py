@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -62,8 +62,8 @@ def home() -> Path:
     return Path(given) if given else Path.home() / ".codex"
 
 
-def trusts(lab: Path) -> bool:
-    """Whether the user's configuration trusts the project that `lab` is or lies in.
+def trusts(places: Iterable[Path]) -> bool:
+    """Whether the user's configuration trusts a project: by the first of these directories that it names.
 
     Raises:
         BackendError: the configuration cannot be read.
@@ -76,4 +76,4 @@ def trusts(lab: Path) -> bool:
     except (OSError, ValueError) as exc:
         raise BackendError(f"{path} cannot be read: {exc}", hint="mend it") from exc
     levels = {name: project.get("trust_level") for name, project in projects.items() if isinstance(project, dict)}
-    return next((levels[str(d)] for d in (lab, *lab.parents) if str(d) in levels), None) == "trusted"
+    return next((levels[str(place)] for place in places if str(place) in levels), None) == "trusted"

@@ -17,6 +17,7 @@ from nightlab.agent.wiring import clients, codex, gemini, talking
 from nightlab.agent.wiring.clients import Client
 from nightlab.agent.wiring.placing import State, Wiring
 from nightlab.errors import BackendError, NightlabError
+from nightlab.git import Git
 from nightlab.report import text as safe
 
 
@@ -206,8 +207,16 @@ _TOLD_TRUST: Mapping[str, tuple[str, str]] = {
 # --- Codex ------------------------------------------------------------------------------------------------------
 
 
+def _trusted_places(wiring: Wiring) -> tuple[Path, ...]:
+    """The lab, the top of its working tree, and the main checkout: trust of each counts, of no directory above them."""
+    git = Git(wiring.root)
+    depth = len(Path(git.prefix).parts)
+    top = wiring.root.parents[depth - 1] if depth else wiring.root
+    return wiring.root, top, git.common_dir.parent
+
+
 def _project_trust(wiring: Wiring) -> _Found:
-    if codex.trusts(wiring.root):
+    if codex.trusts(_trusted_places(wiring)):
         return Status.OK, f"{codex.home() / 'config.toml'} trusts this project", ""
     found = "Codex does not trust this project, so it runs neither hooks nor MCP server of it"
     return Status.FAIL, found, f"start `codex` in {wiring.root} and accept, or pass `--trust` to `codex exec` once"
@@ -216,7 +225,7 @@ def _project_trust(wiring: Wiring) -> _Found:
 def _hook_trust(wiring: Wiring, program: str | None) -> _Found:
     if program is None:
         return Status.NOTE, "cannot be asked for without Codex", ""
-    if not codex.trusts(wiring.root):
+    if not codex.trusts(_trusted_places(wiring)):
         return Status.NOTE, "comes after that of the project", ""
     ours = [hook for hook in codex.hooks_of(program, wiring.root) if clients.DOOR in (hook.command or "")]
     if not ours:

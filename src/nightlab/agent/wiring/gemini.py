@@ -1,4 +1,4 @@
-"""Whether the Gemini CLI reads a lab's own settings: only in folders that it trusts, once that is switched on."""
+"""Whether the Gemini CLI reads a lab's own settings: only in folders that it trusts, unless that is switched off."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nightlab.errors import BackendError
 
 
 def asks_for_trust() -> bool:
-    """Whether folder trust is on in the user's settings; it is off unless somebody switched it on.
+    """Whether folder trust is on: unless the user's settings say no (0.61.0 run; its documentation has it off).
 
     Raises:
         BackendError: they cannot be read.
@@ -21,7 +21,7 @@ def asks_for_trust() -> bool:
     settings = _read(Path.home() / ".gemini" / "settings.json")
     for key in ("security", "folderTrust", "enabled"):
         settings = settings.get(key) if isinstance(settings, Mapping) else None
-    return settings is True
+    return settings is not False
 
 
 def trusts(lab: Path) -> bool:
