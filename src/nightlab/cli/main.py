@@ -44,6 +44,7 @@ _MODULES = {
     **dict.fromkeys(("next", "replicate", "compare"), "standing"),
     **dict.fromkeys(("archive", "conjectures", "review", "research"), "discovery"),
     "agents": "agents",
+    **dict.fromkeys(("mcp", "stop"), "mcp"),
     "undo": "chain",
     "exec": "execute",
     "quick": "quick",
