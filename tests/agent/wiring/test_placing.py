@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -367,6 +368,15 @@ def test_a_lab_below_its_repository_has_its_place_in_every_command(tmp_path: Pat
     (place / clients.DOOR).write_text('echo "$0"\n')
     said = subprocess.run(["sh", "-c", command], cwd=repo.root, capture_output=True, text=True, check=True).stdout
     assert Path(said.strip()).resolve() == (place / clients.DOOR).resolve()
+
+
+def test_opencodes_plugin_goes_through_the_same_door() -> None:
+    """Wherever nightlab lives, as every hook does; the path leads from the plugin to the door."""
+    with lab({}) as wiring:
+        wiring.install(["opencode"])
+        plugin = wiring.root / ".opencode/plugins/nightlab.js"
+        (found,) = re.findall(r'new URL\("([^"]+)", import\.meta\.url\)\), "hook", "opencode"', plugin.read_text())
+        assert (plugin.parent / found).resolve() == wiring.root / clients.DOOR
 
 
 def test_one_skill_for_all_clients() -> None:
