@@ -136,6 +136,22 @@ def test_the_repository_ships_what_install_writes(tmp_path: Path) -> None:
     assert wiring.wired() == ("codex", "claude", "gemini")
 
 
+@pytest.mark.parametrize("name", clients.NAMES)
+def test_the_page_tells_what_is_true_of_each_client(name: str) -> None:
+    """docs/agents.md names every file, the version that was run or that none was, and how to install it."""
+    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text(encoding="utf-8")
+    one = clients.client(name)
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| [{one.title}]"))
+    assert (one.tested if one.tested else "**never**") in row
+    table = page.partition("## What is written")[2].partition("##")[0]
+    assert all(f"`{path}`" in table for path in one.files)
+    section = page.partition(f"\n## {one.title}\n")[2].partition("\n## ")[0]
+    assert f"nightlab agents install {name}\n" in section
+    assert f"nightlab agents doctor {name}" in section
+    assert ("Measured with" in section) == bool(one.tested)
+    assert section.partition("```\n")[2].partition("```")[0].count("\n") <= 5
+
+
 def test_new_labs_are_told_of_agents(tmp_path: Path) -> None:
     """Whoever makes a lab learns how to let an agent work in it."""
     said = Shell(tmp_path)("new", str(tmp_path / "lab"))

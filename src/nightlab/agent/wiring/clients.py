@@ -24,6 +24,25 @@ DOOR = ".agents/nightlab.sh"
 _SECONDS = 60  # a hook has so long: reading a run's log and judging it takes two at 10,000 runs
 
 
+_PASSED_ON = (
+    "AUTORESEARCH_PROFILE",
+    "CONDA_PREFIX",
+    "CUDA_VISIBLE_DEVICES",
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "LD_LIBRARY_PATH",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONPATH",
+    "UV_PROJECT_ENVIRONMENT",
+    "VIRTUAL_ENV",
+    "XDG_CACHE_HOME",
+)
+"""Variables that say where and on what a run happens. A server that lacks them would run on other GPUs than a command
+in the same shell, and under another profile, which makes another experiment. None of them is a secret.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """One event that a client tells us of.
@@ -178,6 +197,8 @@ def _codex(prefix: str) -> Client:
         "required = true",
         'default_tools_approval_mode = "approve"',
         "startup_timeout_sec = 30",
+        # Codex hands on HOME, PATH and a few more only.
+        "\n".join(["env_vars = [", *(f"    {_toml_string(name)}," for name in _PASSED_ON), "]"]),
     ]
     return Client(
         name="codex",
@@ -198,8 +219,10 @@ def _codex(prefix: str) -> Client:
 
 
 def _toml_string(text: str) -> str:
+    if "'" not in text and ('"' in text or "\\" in text):
+        return f"'{text}'"
     escaped = re.sub(r'([\\"])', r"\\\1", text)
-    return f"'{text}'" if "'" not in text else f'"{escaped}"'
+    return f'"{escaped}"'
 
 
 def _claude(prefix: str) -> Client:
