@@ -388,3 +388,29 @@ def test_one_skill_for_all_clients() -> None:
         head = skill.split("---\n")[1].splitlines()
         assert [line.partition(":")[0] for line in head] == ["name", "description"]
         assert head[0] == "name: nightlab"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("codex", ".codex/hooks.json"),
+        ("claude", ".claude/settings.json"),
+        ("gemini", ".gemini/settings.json"),
+        ("cursor", ".cursor/hooks.json"),
+    ],
+)
+def test_hooks_are_asked_what_they_answer(name: str, path: str) -> None:
+    """Each event and tool that a client is told to ask about is one that our hooks know, and none is left out."""
+    known = pytest.importorskip("nightlab.agent.hooks.clients").CLIENTS[name]
+    with lab({}) as wiring:
+        wiring.install([name])
+        told = json.loads((wiring.root / path).read_text())["hooks"]
+    matched = {event: {tool for group in groups for tool in group.get("matcher", "").split("|")} - {""}
+               for event, groups in told.items()}  # fmt: skip
+    shell_events = {"beforeShellExecution"}  # Cursor's own, which names no tool
+    assert set(told) - known.before - known.after - shell_events == {
+        known.names[noun] for noun in ("start", "prompted", "stop")
+    }
+    assert set().union(*(matched[event] for event in set(told) & known.before)) >= known.edits
+    assert {frozenset(matched[event]) for event in set(told) & known.after} == {known.shells}
+    assert known.after <= set(told)
