@@ -131,6 +131,7 @@ def test_an_empty_file_is_as_good_as_none(text: str) -> None:
         (JSON, '{\n"hooks": []}', "`hooks` is no object", 2),
         (JSON, '{\n"hooks":\n{"Stop": {}}}', "`hooks.Stop` is no list", 3),
         (TOML, "a = 1\nb = \n", "no TOML: Invalid value", 2),
+        (TOML, "# nightlab:begin\nc = 1\n# nightlab:end\n\nb = \n", "no TOML: Invalid value", 5),
         (TOML, "a = 1\nservers = {x = 1}\n", "no table can be added to `servers` as it is written", 2),
         (SECTION, "a\n<!-- nightlab:begin -->\nb\n", "`<!-- nightlab:begin -->` has lost its other half", 2),
         (SECTION, "a\n\n<!-- nightlab:end -->\n", "`<!-- nightlab:end -->` has lost its other half", 3),

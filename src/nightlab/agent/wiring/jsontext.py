@@ -46,7 +46,7 @@ def load(text: str) -> Json:
         json.JSONDecodeError: it is no JSON.
         RecursionError: it is nested too deeply.
     """
-    found: Json = json.loads(_plain(text).replace("\ufeff", " ", 1))
+    found: Json = json.loads(_plain(text))
     return found
 
 
@@ -112,6 +112,7 @@ def remove(text: str, path: Path, index: int | None = None) -> str:
 
 
 def _plain(text: str) -> str:
+    text = f" {text[1:]}" if text.startswith("\ufeff") else text
     return _blank(_STRING_OR_LAST_COMMA, _without_comments(text))
 
 
@@ -128,10 +129,6 @@ def _skip(plain: str, at: int) -> int:
     while plain[at] in _SPACE:
         at += 1
     return at
-
-
-def _start(plain: str) -> int:
-    return _skip(plain, 1 if plain.startswith("\ufeff") else 0)
 
 
 def _children(plain: str, where: int) -> list[Child]:
@@ -153,7 +150,7 @@ def _children(plain: str, where: int) -> list[Child]:
 def _deepest(text: str, path: Path) -> tuple[int, Path]:
     """Where the value lies that `path` leads to as far as it exists, and the keys that lead on from there."""
     plain = _plain(text)
-    where = _start(plain)
+    where = _skip(plain, 0)
     for depth, key in enumerate(path):
         same = [c for c in _children(plain, where) if c.key == key] if plain[where] == "{" else []
         if not same:
