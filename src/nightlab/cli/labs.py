@@ -50,6 +50,7 @@ def cmd_new(args: argparse.Namespace) -> int:
     make_lab(args.directory)
     print(f"made a lab in {args.directory}")
     print(f"next: cd {args.directory} && uv sync && uv run prepare.py && nightlab run --runs 12", file=sys.stderr)
+    print(_AGENTS, file=sys.stderr)
     return 0
 
 
@@ -186,6 +187,7 @@ def cmd_init(args: argparse.Namespace) -> int:
     git.ignore(IGNORED)
     init_memory(settings)
     _say_what_it_can(settings)
+    print(_AGENTS, file=sys.stderr)
     return 0
 
 
@@ -395,4 +397,5 @@ _CHECKS = {
     "command": _check_command,
     "machine": _check_machine,
 }
+_AGENTS = "for a coding agent: nightlab agents install codex|claude|gemini|opencode|cursor, then nightlab agents doctor"
 _INIT = "Make the repository you are in a lab: nightlab.toml, and the files that the older commands expect."

@@ -1,8 +1,10 @@
 // nightlab's plugin for OpenCode: every event goes to `nightlab hook opencode` as one JSON object, and what comes back
 // is put where OpenCode wants it. Nothing is decided here. `nightlab agents install opencode` writes this file.
 import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
 
-const COMMAND = ["nightlab", "hook", "opencode"]
+// The lab's door knows where nightlab lives; this file lies in .opencode/plugins/ of the same lab.
+const COMMAND = ["sh", fileURLToPath(new URL("../../.agents/nightlab.sh", import.meta.url)), "hook", "opencode"]
 const LIMIT_MS = 60_000
 
 // What the lab has to say to an event; {} where it says nothing, is not there, or takes too long.
