@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, settings_of
-from nightlab.errors import GitError, NotFoundError
+from nightlab.errors import NotFoundError
 
 if TYPE_CHECKING:
     from nightlab.config import MetricSettings, Settings
-    from nightlab.discovery.shapes import PlanRow
     from nightlab.discovery.view import View
     from nightlab.history import History
 
@@ -192,49 +190,18 @@ def research_archive(args: argparse.Namespace) -> int:
 
 def research_next(args: argparse.Namespace) -> int:
     """Print the plan for the next experiment, and what an agent that may go on is asked. Starts and keeps nothing."""
+    from nightlab.agent.plans import next_plan
     from nightlab.cli.views import print_json
     from nightlab.discovery.plans import prompt
     from nightlab.report.text import block
 
     settings = settings_of(args.lab)
     with _view(settings) as view:
-        plan = _next_plan(view, settings, time.time())
+        plan = next_plan(view, settings, time.time())
         print_json(plan)
         if view.autonomy[0]:
             print(f"\nNext continuation prompt:\n\n{block(prompt(view, plan))}")
     return 0
-
-
-def _next_plan(view: View, settings: Settings, now: float) -> PlanRow:
-    """The plan that waits for its run, else what the search would answer now, else the baseline."""
-    from nightlab.discovery.plans import pending_plan, preview
-    from nightlab.git import Git
-    from nightlab.planned import planned
-    from nightlab.search.niches import emitter_of, kind_of_changes
-    from nightlab.types import EMITTERS, Again, Exhausted, Idea, Phase, Plan
-
-    pending = pending_plan(view)
-    if pending is not None:
-        return pending
-    try:
-        idea = planned(view.history, settings, Git(settings.root))
-    except GitError as exc:
-        print(f"note: {exc.args[0]}", file=sys.stderr)
-        idea = None
-    if isinstance(idea, Idea):
-        kind = kind_of_changes(idea.changes)
-        why = idea.hypothesis or idea.description
-        return preview(view, idea.plan, hypothesis=f"{idea.description}: {why}", kind=kind, at=now)
-    if isinstance(idea, Again):
-        state = view.history.state(idea.experiment)
-        plan = Plan(emitter=emitter_of(state.experiment), brief=idea.because)
-        text, kind = f"Run #{state.number} again: {idea.because}", view.survey.niche(idea.experiment).kind
-        return preview(view, plan, hypothesis=text, kind=kind, at=now)
-    if isinstance(idea, Exhausted):
-        plan = Plan(emitter=EMITTERS[0], brief="The built-in search has nothing left to propose.")
-        return preview(view, plan, hypothesis=idea.reason, kind="other", at=now)
-    text = "Run the committed source unchanged first: everything else is measured against it."
-    return preview(view, Plan(emitter=EMITTERS[0], phase=Phase.BASELINE), hypothesis=text, kind="other", at=now)
 
 
 def research_parse_run(args: argparse.Namespace) -> int:

@@ -43,6 +43,7 @@ _MODULES = {
     **dict.fromkeys(("query", "verify"), "care"),
     **dict.fromkeys(("next", "replicate", "compare"), "standing"),
     **dict.fromkeys(("archive", "conjectures", "review", "research"), "discovery"),
+    **dict.fromkeys(("mcp", "stop"), "mcp"),
     "undo": "chain",
     "exec": "execute",
     "quick": "quick",

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nightlab.agent.handwritten import one_line
@@ -170,33 +171,9 @@ def _check_text(guard: Guard[Record], limit: int) -> str:
 
 
 def _check_json(guard: Guard[Record], limit: int) -> str:
-    from nightlab.older import COUNTED
+    from nightlab.agent.service import checked
 
-    matches = [
-        {
-            "run_id": match.prior.item.run,
-            "commit": match.prior.item.commit,
-            "category": match.category,
-            "score": match.score,
-            "relation": match.relation,
-            "same_idea": match.same_idea,
-            "status": match.prior.item.status,
-            "val_bpb": match.prior.item.value,
-            "description": match.prior.item.description,
-            "why": match.why,
-        }
-        for match in guard.matches[:limit]
-    ]
-    answer = {
-        "classification": guard.category,
-        "decision": guard.policy,
-        "rationale": guard.rationale,
-        "mode": guard.mode,
-        "threshold": round(guard.threshold, 6),
-        "counts": {category: guard.count(category) for category in COUNTED},
-        "top_matches": matches,
-    }
-    return json.dumps(answer, indent=2)
+    return json.dumps(asdict(checked(guard, limit)), indent=2)
 
 
 # --- log --------------------------------------------------------------------------------------------------------

@@ -11,14 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from nightlab.agent.service import known_already
 from nightlab.agent.workbench import mirrored, open_lab, see_through, start_in_background
 from nightlab.cli.amounts import count_of, hours, money
 from nightlab.cli.compose import add_lab_option, settings_of
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
-    from nightlab.loop import Lab
-    from nightlab.types import Experiment
 
 DEMO_IDEAS = 12
 
@@ -130,7 +129,8 @@ def cmd_try(args: argparse.Namespace) -> int:
     settings = settings_of(args.lab)
     with Screen(settings) as screen, mirrored(settings), open_lab(settings, screen) as lab:
         experiment = lab.take_working_tree(description=args.description, hypothesis=args.hypothesis, seeds=args.seeds)
-        _say_known(lab, experiment)
+        if note := known_already(lab, experiment):
+            print(f"note: {note}", file=sys.stderr)
         if args.no_wait:
             start_in_background(settings, "wait")
             print(f"{experiment.id} is recorded; `nightlab show {experiment.id}` will know more")
@@ -142,30 +142,6 @@ def cmd_try(args: argparse.Namespace) -> int:
             screen.stopped(lab)
             return 130
         return screen.verdict(lab, experiment)
-
-
-def _say_known(lab: Lab, experiment: Experiment) -> None:
-    """Say if the same change is on record. It runs all the same: its source is new, so its base is another one."""
-    from nightlab.memory import Question, guard, lexicon_of
-    from nightlab.report.text import plain
-    from nightlab.search.novelty import Words
-
-    question = Question(
-        words=Words(description=experiment.description, hypothesis=experiment.hypothesis),
-        source=experiment.source_hash,
-        changes=experiment.changes,
-    )
-    told = guard(lab.ledger.records, question, lab.settings, lexicon_of(lab.settings, lab.ledger))
-    for match in told.matches:
-        if match.same_idea:
-            prior = match.prior.item
-            value = "no value" if prior.value is None else f"{lab.settings.metric.name} {prior.value:.6g}"
-            print(
-                f"note: tried before as {prior.run} ({prior.status}, {value}): {plain(prior.description, 80)}; "
-                f"{plain(match.why)}",
-                file=sys.stderr,
-            )
-            return
 
 
 def cmd_wait(args: argparse.Namespace) -> int:

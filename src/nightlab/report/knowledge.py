@@ -163,6 +163,23 @@ def review_sheet(history: History, settings: Settings, experiment: ExperimentId)
     )
 
 
+def review_lines(sheet: ReviewSheet) -> list[str]:
+    """The review in a few lines, for a model to read."""
+    found = sheet.review
+    value = f"crashed: {found.crash}" if found.crash else f"value {found.value:.6g}" if found.value is not None else ""
+    against = [
+        f"{gain:+.6f} against {what}"
+        for gain, what in ((found.gain_vs_best, "the best before it"), (found.gain_vs_baseline, "the baseline"))
+        if gain is not None
+    ]
+    return [
+        f"#{sheet.number} changed {found.summary}",
+        ", ".join(part for part in (value, *against) if part) + " (positive is better, one run)",
+        f"niche {found.niche}; score {sheet.score:.3f}; advice: {found.recommendation}",
+        *(f"moved: {sentence}" for sentence in sheet.sentences),
+    ]
+
+
 def _named(history: History, name: ExperimentId) -> Named:
     state = history.state(name)
     return Named(experiment=name, number=state.number, description=state.experiment.description)
