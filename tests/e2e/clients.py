@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -104,13 +105,14 @@ class Visit:
         """All that the model was ever told."""
         return "\n".join(request.text for request in self.requests)
 
-    def answer_to(self, turn: int) -> Request:
-        """The request that came after the one answered by turn `turn` of the script: it holds what that led to."""
+    def news(self, turn: int) -> str:
+        """What the model was told, and did not know before, after turn `turn` of the script: what that turn led to."""
         places = [place for place, request in enumerate(self.requests) if request.turn == turn]
-        assert places, f"the script was left before turn {turn}\n{self.err[-2000:]}"
+        assert places, f"the script was left before turn {turn}\n{self.out[-2000:]}\n{self.err[-2000:]}"
         later = [request for request in self.requests[places[0] + 1 :] if request.tools and not _polls(request)]
-        assert later, f"nothing came after turn {turn}\n{self.err[-2000:]}"
-        return later[0]
+        assert later, f"nothing came after turn {turn}\n{self.out[-2000:]}\n{self.err[-2000:]}"
+        before, now = (request.text.splitlines() for request in (self.requests[places[0]], later[0]))
+        return "\n".join((Counter(now) - Counter(before)).elements())
 
 
 def _polls(request: Request) -> bool:

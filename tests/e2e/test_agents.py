@@ -1,0 +1,186 @@
+"""Real agents from npm, led by a scripted model: what the wiring of nightlab does in them.
+
+Each is wired by `nightlab agents install` as a user would do it. Its model is told to start the loop, is refused what
+it may not do, makes three experiments, says after each that it is done, and is sent on by the hook until it has nothing
+left and the hook's budget is spent.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from nightlab.agent.hooks.asking import BUDGET
+
+from tests.e2e.clients import (
+    Agent,
+    Codex,
+    Gemini,
+    OpenCode,
+    Visit,
+    agents_home,
+    binary,
+    make_home,
+    make_lab,
+    tried,
+    version,
+    visit,
+)
+from tests.e2e.labs import UserLab
+from tests.e2e.model_server import Turn
+
+pytestmark = pytest.mark.e2e
+
+PROMPT = "Read the brief, then start the autonomous research loop."
+IDEAS = {
+    "a higher rate": "s/RATE = 0.02/RATE = 0.05/",
+    "a wider model": "s/WIDTH = 64/WIDTH = 256/",
+    "ten times the decay": "s/DECAY = 0.1/DECAY = 0.9/",
+}
+VERDICTS = {"a higher rate": "keep", "a wider model": "keep", "ten times the decay": "discard"}
+PUSH = Turn(run="git push origin HEAD")
+FORBIDDEN = Turn(run="echo '# mine' >> prepare.py")
+SENT_ON = "The autoresearch loop goes on by itself."
+
+
+@dataclass(frozen=True)
+class Play:
+    """A script, and what some of its turns are for."""
+
+    turns: list[Turn]
+    refused: tuple[int, ...]
+    decided: tuple[int, ...]  # what they lead to tells the verdict
+    done: tuple[int, ...]  # the model would stop
+
+
+def play(refused: Sequence[Turn], trying: Callable[[int, str, str], Sequence[Turn]]) -> Play:
+    """Refusals first, then each idea as `trying(number of the experiment, description, sed script)` has it."""
+    turns, decided, done = [*refused], [], []
+    for number, (description, edit) in enumerate(IDEAS.items(), start=2):  # the baseline is the first
+        turns += trying(number, description, edit)
+        decided.append(len(turns) - 1)
+        turns.append(Turn(say=f"Experiment {number} is done."))
+        done.append(len(turns) - 1)
+    return Play(turns, tuple(range(len(refused))), tuple(decided), tuple(done))
+
+
+def by_shell(number: int, description: str, edit: str) -> Sequence[Turn]:
+    return [Turn(run=f"sed -i '{edit}' train.py && nightlab try --description '{description}'")]
+
+
+def by_tools(number: int, description: str, edit: str) -> Sequence[Turn]:
+    """Edit in the shell, slower than the agent has patience for; run and wait outside of its sandbox."""
+    return [
+        Turn(run=f"sleep 2; sed -i '{edit}' train.py", patience_ms=500),
+        Turn(tool="try", arguments={"description": description, "hypothesis": "it is nearer"}),
+        Turn(tool="wait", arguments={"name": str(number)}),
+    ]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Away from the system's scratch space, which sandboxes hide or open."""
+    agents_home().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=agents_home(), prefix="lab-", ignore_cleanup_errors=True) as made:
+        yield Path(made).resolve()
+
+
+def wired(agent: Agent, client: str, place: Path) -> tuple[UserLab, Path]:
+    """A lab with the wiring for that client, and a home; skips where the client is not installed."""
+    binary(agent.program)
+    print(version(agent.program))
+    lab, home = make_lab(place / "lab"), make_home(place / "home")
+    (home / ".cache" / "autoresearch").mkdir(parents=True)  # as after `uv run prepare.py`
+    answer = lab.nightlab("agents", "install", client)
+    assert answer.code == 0, answer.err
+    return lab, home
+
+
+def holds(seen: Visit, lab: UserLab, script: Play) -> None:
+    """The session went as promised, and the lab knows three experiments, each with its verdict."""
+    assert seen.code == 0, seen.err[-2000:]
+    refuses(seen, lab, script)
+    first = seen.requests[0].text
+    assert "Session source: startup" in first and "Branch: autoresearch/e2e" in first
+    assert "Autonomy was just enabled by this prompt." in first
+    for turn in script.done:
+        assert SENT_ON in seen.news(turn), seen.news(turn)
+    assert seen.requests[-1].text.count(SENT_ON) == len(script.done) - 1 + BUDGET
+
+
+def refuses(seen: Visit, lab: UserLab, script: Play) -> None:
+    """What is forbidden was refused with a reason; what was tried is on record, and nothing else."""
+    for turn in script.refused:
+        assert "prepare.py" in seen.news(turn) or "publish" in seen.news(turn), seen.news(turn)
+    assert (lab.root / "prepare.py").read_text() == lab.git("show", "main:prepare.py")
+    for turn, verdict in zip(script.decided, VERDICTS.values(), strict=True):
+        assert verdict in seen.news(turn), seen.news(turn)
+    assert tried(lab) == VERDICTS
+    assert lab.git("rev-parse", "HEAD") == lab.git("rev-parse", "main")
+
+
+def test_codex_in_its_sandbox(place: Path) -> None:
+    """Codex under `workspace-write`, where its shell cannot write .git; hooks and the tools of the server can."""
+    agent = Codex()
+    lab, home = wired(agent, "codex", place)
+    lines = ("*** Begin Patch", "*** Update File: prepare.py", "@@", "-# frozen", "+# thawed", "*** End Patch")
+    patch = Turn(run="apply_patch <<'EOF'\n" + "\n".join(lines) + "\nEOF")
+    script = play([PUSH, FORBIDDEN, patch], by_tools)
+    seen = visit(agent, lab, home, PROMPT, script.turns)
+    holds(seen, lab, script)
+
+
+def test_codex_is_told_the_way_out_of_its_sandbox(place: Path) -> None:
+    """`nightlab try` in the shell cannot work there, and says what does; nothing is on record."""
+    agent = Codex()
+    lab, home = wired(agent, "codex", place)
+    seen = visit(agent, lab, home, "one experiment, please", [*by_shell(2, "a higher rate", "s/0.02/0.05/")])
+    assert seen.code == 0, seen.err[-2000:]
+    assert "MCP server `nightlab`" in seen.news(0)
+    assert SENT_ON not in seen.told  # nobody asked for the loop
+    assert lab.runs() == []
+
+
+def test_codex_without_a_sandbox(place: Path) -> None:
+    """The same by the command line, as in a container."""
+    agent = Codex(sandbox="danger-full-access")
+    lab, home = wired(agent, "codex", place)
+    script = play([PUSH, FORBIDDEN], by_shell)
+    holds(visit(agent, lab, home, PROMPT, script.turns), lab, script)
+
+
+def test_gemini(place: Path) -> None:
+    """Gemini CLI as it is after the install, without a sandbox: the command line, the hooks, its own file tools."""
+    agent = Gemini(sandbox=False)
+    lab, home = wired(agent, "gemini", place)
+    overwrite = Turn(tool="write_file", arguments={"file_path": str(lab.root / "prepare.py"), "content": "# mine\n"})
+    script = play([PUSH, FORBIDDEN, overwrite], by_shell)
+    holds(visit(agent, lab, home, PROMPT, script.turns), lab, script)
+
+
+def test_gemini_in_its_sandbox(place: Path) -> None:
+    """Gemini CLI with its tools in bubblewrap: by the tools of the server, which stand outside."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("no bwrap on PATH: Gemini CLI needs bubblewrap for its sandbox on Linux")
+    agent = Gemini(sandbox=True)
+    lab, home = wired(agent, "gemini", place)
+    script = play([PUSH, FORBIDDEN], by_tools)
+    holds(visit(agent, lab, home, PROMPT, script.turns), lab, script)
+
+
+def test_opencode(place: Path) -> None:
+    """OpenCode by the plugin. `opencode run` ends when its model is done: there the loop is driven from outside."""
+    agent = OpenCode()
+    lab, home = wired(agent, "opencode", place)
+    overwrite = Turn(tool="write", arguments={"filePath": str(lab.root / "prepare.py"), "content": "# mine\n"})
+    script = play([PUSH, FORBIDDEN, overwrite], by_shell)
+    turns = [turn for place, turn in enumerate(script.turns) if place not in script.done]
+    seen = visit(agent, lab, home, PROMPT, turns)
+    assert seen.code == 0, seen.err[-2000:]
+    first = len(script.refused)
+    refuses(seen, lab, Play(turns, script.refused, tuple(range(first, first + len(IDEAS))), ()))
+    assert "Branch: autoresearch/e2e" in seen.told
