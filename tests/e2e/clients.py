@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -17,9 +18,9 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import psutil
 import pytest
@@ -98,7 +99,7 @@ class Visit:
     code: int | None  # None: it was ended at its limit
     out: str
     err: str
-    requests: tuple[Request, ...]
+    requests: tuple[Request, ...] = field(repr=False)
 
     @property
     def told(self) -> str:
@@ -107,12 +108,17 @@ class Visit:
 
     def news(self, turn: int) -> str:
         """What the model was told, and did not know before, after turn `turn` of the script: what that turn led to."""
-        places = [place for place, request in enumerate(self.requests) if request.turn == turn]
-        assert places, f"the script was left before turn {turn}\n{self.out[-2000:]}\n{self.err[-2000:]}"
-        later = [request for request in self.requests[places[0] + 1 :] if request.tools and not _polls(request)]
+        asked = self.asking(turn)
+        later = [each for each in self.requests[self.requests.index(asked) + 1 :] if each.tools and not _polls(each)]
         assert later, f"nothing came after turn {turn}\n{self.out[-2000:]}\n{self.err[-2000:]}"
-        before, now = (request.text.splitlines() for request in (self.requests[places[0]], later[0]))
+        before, now = (request.text.splitlines() for request in (asked, later[0]))
         return "\n".join((Counter(now) - Counter(before)).elements())
+
+    def asking(self, turn: int) -> Request:
+        """The request that turn `turn` of the script answered."""
+        found = [request for request in self.requests if request.turn == turn]
+        assert found, f"the script was left before turn {turn}\n{self.out[-2000:]}\n{self.err[-2000:]}"
+        return found[0]
 
 
 def _polls(request: Request) -> bool:
@@ -122,14 +128,17 @@ def _polls(request: Request) -> bool:
 class Agent(Protocol):
     """How one agent is set up and started."""
 
-    program: ClassVar[str]
+    @property
+    def program(self) -> str:
+        """Its name among the programs of the packages."""
+        ...
 
     def set_up(self, home: Path, lab: UserLab, url: str) -> dict[str, str]:
         """Write its settings; what is returned is added to its environment."""
         ...
 
-    def words(self, lab: UserLab, prompt: str) -> list[str]:
-        """The command that gives it `prompt` and ends when it has nothing more to do."""
+    def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
+        """What gives it `prompt` and ends when it has nothing more to do."""
         ...
 
 
@@ -200,7 +209,7 @@ def visit(agent: Agent, lab: UserLab, home: Path, prompt: str, turns: list[Turn]
         *(sys.executable, "-P", model_server.__file__, "--port", str(port)),
         *("--script", str(script), "--record", str(record)),
         *(["--alone"] if alone else []),
-        *("--", str(program), *agent.words(lab, prompt)),
+        *("--", *agent.command(program, lab, prompt)),
     ]
     with (home / "out").open("w+") as out, (home / "err").open("w+") as err:
         process = subprocess.Popen(
@@ -239,7 +248,7 @@ def _end(mark: str) -> None:
 class Codex:
     """OpenAI's Codex CLI, in its `workspace-write` sandbox: the lab may be written, `.git` and the network may not."""
 
-    program: ClassVar[str] = "codex"
+    program = "codex"
 
     def __init__(self, *, sandbox: str = "workspace-write") -> None:
         self.sandbox = sandbox
@@ -266,16 +275,16 @@ trust_level = "trusted"
 """)
         return {"CODEX_HOME": str(own), "SCRIPTED_KEY": "none"}
 
-    def words(self, lab: UserLab, prompt: str) -> list[str]:
+    def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
         # A person trusts hooks on a screen of Codex's own, which has no other door; this flag stands for that.
         flags = ["--json", "--color", "never", "--dangerously-bypass-hook-trust", "-s", self.sandbox]
-        return ["exec", *flags, "-C", str(lab.root), prompt]
+        return [str(program), "exec", *flags, prompt]
 
 
 class Gemini:
     """Google's Gemini CLI, its tools in bubblewrap where that is installed."""
 
-    program: ClassVar[str] = "gemini"
+    program = "gemini"
 
     def __init__(self, *, sandbox: bool | None = None) -> None:
         self.sandbox = shutil.which("bwrap") is not None if sandbox is None else sandbox
@@ -299,14 +308,14 @@ class Gemini:
             "GEMINI_CLI_TRUST_WORKSPACE": "true",
         }
 
-    def words(self, lab: UserLab, prompt: str) -> list[str]:
-        return ["--yolo", "-m", "gemini-2.5-flash", "--output-format", "stream-json", "-p", prompt]
+    def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
+        return [str(program), "--yolo", "-m", "gemini-2.5-flash", "--output-format", "stream-json", "-p", prompt]
 
 
 class OpenCode:
     """OpenCode."""
 
-    program: ClassVar[str] = "opencode"
+    program = "opencode"
 
     def set_up(self, home: Path, lab: UserLab, url: str) -> dict[str, str]:
         own = home / ".config" / "opencode"
@@ -327,5 +336,20 @@ class OpenCode:
         (own / "opencode.json").write_text(json.dumps(settings))
         return {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
 
-    def words(self, lab: UserLab, prompt: str) -> list[str]:
-        return ["run", "--format", "json", prompt]
+    def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
+        return [str(program), "run", "--format", "json", prompt]
+
+
+class Night:
+    """`nightlab run`, with another agent to have the ideas."""
+
+    def __init__(self, inner: Agent, *, ideas: int) -> None:
+        self.inner, self.ideas = inner, ideas
+        self.program = inner.program
+
+    def set_up(self, home: Path, lab: UserLab, url: str) -> dict[str, str]:
+        return self.inner.set_up(home, lab, url)
+
+    def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
+        words = shlex.join(self.inner.command(program, lab, "{prompt}"))
+        return ["nightlab", "run", "--runs", str(self.ideas), "--proposer", words]

@@ -20,6 +20,7 @@ from tests.e2e.clients import (
     Agent,
     Codex,
     Gemini,
+    Night,
     OpenCode,
     Visit,
     agents_home,
@@ -44,6 +45,7 @@ IDEAS = {
 VERDICTS = {"a higher rate": "keep", "a wider model": "keep", "ten times the decay": "discard"}
 PUSH = Turn(run="git push origin HEAD")
 FORBIDDEN = Turn(run="echo '# mine' >> prepare.py")
+REASONS = ("would publish", "is void")
 SENT_ON = "The autoresearch loop goes on by itself."
 
 
@@ -115,7 +117,7 @@ def holds(seen: Visit, lab: UserLab, script: Play) -> None:
 def refuses(seen: Visit, lab: UserLab, script: Play) -> None:
     """What is forbidden was refused with a reason; what was tried is on record, and nothing else."""
     for turn in script.refused:
-        assert "prepare.py" in seen.news(turn) or "publish" in seen.news(turn), seen.news(turn)
+        assert any(reason in seen.news(turn) for reason in REASONS), seen.news(turn)
     assert (lab.root / "prepare.py").read_text() == lab.git("show", "main:prepare.py")
     for turn, verdict in zip(script.decided, VERDICTS.values(), strict=True):
         assert verdict in seen.news(turn), seen.news(turn)
@@ -184,3 +186,24 @@ def test_opencode(place: Path) -> None:
     first = len(script.refused)
     refuses(seen, lab, Play(turns, script.refused, tuple(range(first, first + len(IDEAS))), ()))
     assert "Branch: autoresearch/e2e" in seen.told
+
+
+@pytest.mark.parametrize("inner", [Codex(), Gemini(sandbox=False), OpenCode()], ids=lambda agent: agent.program)
+def test_a_night_with_an_agent_that_has_the_ideas(place: Path, inner: Agent) -> None:
+    """`nightlab run --proposer 'AGENT ...'` starts the agent once an idea, takes its edit of the editable file, and
+    goes on until the night's ideas are spent: so those agents go on too that nobody can send on.
+    """
+    binary(inner.program)
+    print(version(inner.program))
+    lab, home = make_lab(place / "lab"), make_home(place / "home")
+    turns = []
+    for description, edit in IDEAS.items():
+        note = f"echo '{description}' > .nightlab-idea"
+        turns += [Turn(run=f"sed -i '{edit}' train.py; echo '# mine' >> prepare.py; {note}"), Turn(say="Done.")]
+    seen = visit(Night(inner, ideas=len(IDEAS)), lab, home, "", turns)
+    assert seen.code == 0, seen.err[-2000:]
+    # What the night tries besides, at its end, is to leave a kept change out again.
+    ideas = {name: verdict for name, verdict in tried(lab).items() if not name.startswith("without #")}
+    assert ideas == VERDICTS
+    assert all("train.py" in seen.asking(turn).text for turn in range(0, len(turns), 2))
+    assert lab.git("status", "--porcelain") == ""
