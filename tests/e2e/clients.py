@@ -334,7 +334,9 @@ class OpenCode:
             },
         }
         (own / "opencode.json").write_text(json.dumps(settings))
-        return {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
+        switches = ("OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_LSP_DOWNLOAD", "OPENCODE_DISABLE_MODELS_FETCH")
+        # It fetches types for plugins, which nobody needs here, and tries for a minute where there is no network.
+        return {**dict.fromkeys(switches, "1"), "npm_config_offline": "true"}
 
     def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
         return [str(program), "run", "--format", "json", prompt]
