@@ -17,9 +17,12 @@ from nightlab.config import (
     CONFIG_NAME,
     LARGEST,
     BudgetSettings,
+    CommandLine,
+    DenyRule,
     EarlySettings,
     JudgeSettings,
     MetricSettings,
+    PolicySettings,
     ProbeSettings,
     SearchSettings,
     Settings,
@@ -78,6 +81,13 @@ CHANGES = {
     "early.audit = 1": ("early.audit", 1.0),
     "search.worth = 0.001": ("search.worth", 0.001),
     "budget.hour_price = 2.5": ("budget.hour_price", 2.5),
+    "policy.enabled = false": ("policy.enabled", False),
+    'policy.protect = ["eval"]': ("policy.protect", ("eval",)),
+    'policy.allow = ["pip install einops"]': ("policy.allow", ("pip install einops",)),
+    'policy.deny = [{ command = "scancel", reason = "Jobs are shared." }]': (
+        "policy.deny",
+        (DenyRule(command=CommandLine("scancel"), reason="Jobs are shared."),),
+    ),
 }
 
 
@@ -199,6 +209,10 @@ REFUSALS = {
     "judge.useful_gain = -1": "negative",
     "judge.line_price = -0.1": "negative",
     "judge.memory_price = inf": "infinite or NaN",
+    'policy.allow = [" "]': "policy.allow",
+    'policy.deny = [{ command = "a \'b" }]': "policy.deny",
+    "policy.deny = [{ command = 'a', because = 'b' }]": "because",
+    'policy.protect = ["../eval"]': "leaves the lab",
     'tag = ""': "tag",
     'tag = "a b"': "tag",
     'tag = "../main"': "tag",
@@ -410,6 +424,7 @@ def spelt(value: object) -> str:
 def described(hint: object) -> str:
     """A type as the page writes it."""
     plain = {str: "text", bool: "true or false", int: "number", float: "number", tuple[str, ...]: "list of paths"}
+    plain |= {tuple[CommandLine, ...]: "list of commands", tuple[DenyRule, ...]: "list of tables"}
     if hint in plain:
         return plain[hint]
     if hint is Direction:
@@ -431,6 +446,7 @@ def hints() -> dict[str, object]:
         "probe": ProbeSettings,
         "early": EarlySettings,
         "search": SearchSettings,
+        "policy": PolicySettings,
     }
     for table, cls in tables.items():
         del found[table]

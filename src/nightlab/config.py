@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NewType
 
 import msgspec
 
@@ -107,6 +107,26 @@ class EarlySettings:
     audit: float = 0.05  # share of the runs that are let finish whatever the looks say
 
 
+CommandLine = NewType("CommandLine", str)
+
+
+class DenyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Commands that begin with the words of `command` are refused to agents."""
+
+    command: CommandLine
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """What agents may not do in a shell, beyond the rules that always hold (`agent.policy`)."""
+
+    enabled: bool = True
+    protect: tuple[str, ...] = ()  # further files that no agent may edit; a run may
+    allow: tuple[CommandLine, ...] = ()  # commands that are let pass, word for word
+    deny: tuple[DenyRule, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One lab. Paths are relative to `root` except `root` itself."""
@@ -124,6 +144,7 @@ class Settings:
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     early: EarlySettings = field(default_factory=EarlySettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     pinned: str = ""  # digest of the lab's other files, device and profile (`runner.workspace.pinned`)
 
     @property
@@ -209,6 +230,13 @@ class _Search(msgspec.Struct, forbid_unknown_fields=True):
     worth: float = 0.0
 
 
+class _Policy(msgspec.Struct, forbid_unknown_fields=True):
+    enabled: bool = True
+    protect: tuple[str, ...] = ()
+    allow: tuple[CommandLine, ...] = ()
+    deny: tuple[DenyRule, ...] = ()
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     """The shape of nightlab.toml."""
 
@@ -224,6 +252,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     probe: _Probe = msgspec.field(default_factory=_Probe)
     early: _Early = msgspec.field(default_factory=_Early)
     search: _Search = msgspec.field(default_factory=_Search)
+    policy: _Policy = msgspec.field(default_factory=_Policy)
 
 
 def find_root(start: Path) -> Path:
@@ -290,6 +319,7 @@ def load_settings(root: Path) -> Settings:
         probe=ProbeSettings(**msgspec.structs.asdict(file.probe)),
         early=EarlySettings(**msgspec.structs.asdict(file.early)),
         search=SearchSettings(**msgspec.structs.asdict(file.search)),
+        policy=PolicySettings(**msgspec.structs.asdict(file.policy)),
     )
     _check(settings, path)
     return settings
@@ -312,7 +342,8 @@ def _check(settings: Settings, path: Path) -> None:
     probe, early = settings.probe, settings.early
     slots_ok = budget.slots == "auto" or budget.slots >= 1
     bounds_ok = metric.low is None or metric.high is None or metric.low < metric.high
-    paths = (*settings.editable, *settings.protected, *settings.link)
+    paths = (*settings.editable, *settings.protected, *settings.link, *settings.policy.protect)
+    ruled = (*settings.policy.allow, *(rule.command for rule in settings.policy.deny))
     outside = [p for p in paths if _leaves_root(p)]
     odd = [p for p in paths if p not in outside and (str(Path(p)) != p or p == ".")]
     spoken = (settings.command, probe.command, *settings.env, *settings.env.values())
@@ -348,6 +379,9 @@ def _check(settings: Settings, path: Path) -> None:
         ),
         "early.first must not lie after early.main, both between 0 and 1": not 0 < early.first <= early.main < 1,
         "early.audit must lie between 0 and 1": not 0 <= early.audit <= 1,
+        "policy.allow or policy.deny holds a command that is empty or has a quotation mark without its twin": any(
+            not command.strip() or not _is_shell_words(command) for command in ruled
+        ),
         f"a path leaves the lab: {', '.join(outside)}": bool(outside),
         f"a path is not written as git writes it (src/train.py): {', '.join(map(repr, odd))}": bool(odd),
         "tag is no part of a branch name": not re.fullmatch(r"(?!.*\.lock$)\w[\w-]*(\.[\w-]+)*", settings.tag),

@@ -538,6 +538,7 @@ class Lab:
         self._tell(Judged(verdict=verdict))
         if verdict.decision is Decision.KEEP:
             self._unbuildable.clear()
+            self._exhausted = None  # of the champion before: this one's source has other things to change
             promotions.sync(self.history, self.sources)
 
     def _finish(self, done: decide.Done) -> decide.Done:

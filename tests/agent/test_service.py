@@ -195,11 +195,26 @@ def test_a_run_written_down_is_its_authors_word(tmp_path: Path) -> None:
     (lab.root / "run.log").write_text("loss: 1.25\n")
     written = Written(
         status="keep", description="by hand", hypothesis="", family="", tags=(), notes="", error="", mode="exploit",
-        threshold=0.62, log=str(lab.root / "run.log"), summary="",
+        threshold=0.62, log="run.log", summary="",
     )  # fmt: skip
     told = service_of(lab).log(written)
     assert (told.status, told.metric, told.standing) == ("keep", 1.25, "provisional")
     assert told.action
+
+
+@pytest.mark.parametrize(("field", "value"), [("status", "great"), ("mode", "wild")])
+def test_a_status_or_mode_that_is_none_is_refused(tmp_path: Path, field: str, value: str) -> None:
+    """Nothing is recorded, and the words there are are named."""
+    service = service_of(make(tmp_path / "lab"))
+    told = {"status": "crash", "mode": "exploit", field: value}
+    written = Written(
+        status=told["status"], description="by hand", hypothesis="", family="", tags=(), notes="", error="it broke",
+        mode=told["mode"], threshold=0.62, log="", summary="",
+    )  # fmt: skip
+    with pytest.raises(UsageError, match=f"no {field} '{value}'") as refused:
+        service.log(written)
+    assert "exploit" in refused.value.hint or "crash" in refused.value.hint
+    assert service.runs() == ()
 
 
 def test_stop_ends_a_night_cleanly_and_it_can_go_on(tmp_path: Path) -> None:

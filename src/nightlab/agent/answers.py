@@ -59,7 +59,7 @@ class Progress:
     probability: float | None  # P(better)
     runs: tuple[RunState, ...]
     is_champion: bool
-    review: str  # what its first run did and taught, once it has ended
+    review: str  # what its first run did and taught, once it has ended and somebody waits or asks for it
     note: str  # what is on record of the same change; "" if nothing
     next: str  # what to call now
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nightlab.agent.answers import (
@@ -143,10 +143,9 @@ class Service:
         """
         from nightlab.memory import Question, guard, lexicon_of
         from nightlab.mirroring import reading
-        from nightlab.search.novelty import Mode, Words
+        from nightlab.search.novelty import Words
 
-        if mode not in list(Mode):
-            raise UsageError(f"there is no mode {mode!r}", hint=f"say one of {', '.join(Mode)}")
+        _refuse_other_modes(mode)
         words = Words(description=description, hypothesis=hypothesis, family=family, tags=tuple(tags))
         question = Question(words=words, mode=mode, threshold=threshold)
         with reading(self.settings, self.clock()) as ledger:
@@ -180,7 +179,7 @@ class Service:
                 mean=known.mean,
                 low=known.low,
                 high=known.high,
-                progress=self._progress(history, state),
+                progress=replace(self._progress(history, state), review=self._review(history, state)),
                 patch=_bounded(known.patch)[0],
                 log_tail="" if run is None else self._log_tail(run),
             )
@@ -317,7 +316,7 @@ class Service:
                 if told is not None and now != before:
                     told(now)
                 if now.state == "decided" or self.clock() >= until:
-                    return now
+                    return replace(now, review=self._review(history, history.state(experiment)))
                 before = now
                 self.sleep(min(_LOOK_S, max(until - self.clock(), 0.0)))
                 for recorded in ledger.since(history.seq):
@@ -326,11 +325,20 @@ class Service:
     def log(self, written: Written) -> WrittenDown:
         """Write a run down that was made by hand: its author's word, which steers nothing until it is replicated.
 
+        Args:
+            written: of it; files that are named by no whole path lie in the lab.
+
         Raises:
+            UsageError: there is no such status or mode.
             NightlabError: the files that were named say nothing that can be believed; nothing was recorded.
         """
         from nightlab.agent.written import write_down
+        from nightlab.ledger.records import STATUSES
 
+        if written.status not in STATUSES:
+            raise UsageError(f"there is no status {written.status!r}", hint=f"say one of {', '.join(STATUSES)}")
+        _refuse_other_modes(written.mode)
+        written = replace(written, log=self._in_lab(written.log), summary=self._in_lab(written.summary))
         entry = write_down(self.settings, written, archive=True, now=self.clock())
         return WrittenDown(
             run=entry.record.run,
@@ -358,6 +366,9 @@ class Service:
         return Stopped(was_worked=worked, running=running, next=todo if worked else f"nobody was working; {todo}")
 
     # --- inside ---------------------------------------------------------------------------------------------
+
+    def _in_lab(self, name: str) -> str:
+        return str(self.settings.root / name) if name else ""
 
     @contextmanager
     def _ledger(self) -> Iterator[Ledger]:
@@ -399,6 +410,7 @@ class Service:
         return is_due and is_worked(self.settings) is False
 
     def _progress(self, history: History, state: ExperimentState, note: str = "") -> Progress:
+        """How far it is, without its review: that looks at the whole history."""
         verdict, made = state.verdict, state.experiment
         is_baseline = made.parent is None
         if not state.is_open and (verdict is not None or not is_baseline or state.finished()) and not state.is_running:
@@ -420,7 +432,7 @@ class Service:
             probability=verdict.probability if verdict else None,
             runs=tuple(self._run(run) for run in state.runs),
             is_champion=history.champion == made.id,
-            review=self._review(history, state),
+            review="",
             note=note,
             next=then,
         )
@@ -549,6 +561,13 @@ def known_already(lab: Lab, experiment: Experiment) -> str:
                 f"{plain(match.why)}"
             )
     return ""
+
+
+def _refuse_other_modes(mode: str) -> None:
+    from nightlab.search.novelty import Mode
+
+    if mode not in list(Mode):
+        raise UsageError(f"there is no mode {mode!r}", hint=f"say one of {', '.join(Mode)}")
 
 
 def _level(arm: Arm) -> Level:

@@ -8,7 +8,7 @@ from nightlab.config import Settings
 from nightlab.history import History
 from nightlab.report.text import code, markdown
 from nightlab.report.words import count
-from nightlab.search.archive import Archive, archive, chain_of
+from nightlab.search.archive import Archive, archive
 from nightlab.search.calibration import Calibration, calibration
 from nightlab.search.claims_in_words import in_words
 from nightlab.search.conjectures import conjectures
@@ -97,7 +97,7 @@ def archive_sheet(history: History, found: Archive | None = None) -> ArchiveShee
     found = found or archive(history)
     if found.base is None:
         return ArchiveSheet(phase="", stall=0, elites=(), near_misses=(), stones=(), no_fly=())
-    chain = chain_of(history, found.base)
+    chain = history.made_of(found.base)
     return ArchiveSheet(
         phase=phase(history, found.base),
         stall=stall(history, found.base),
