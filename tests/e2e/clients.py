@@ -25,7 +25,7 @@ from typing import Protocol
 import psutil
 import pytest
 
-from tests.e2e import model_server
+from tests.e2e import model_server, opencode_session
 from tests.e2e.labs import UserLab
 from tests.e2e.model_server import Request, Turn
 
@@ -313,9 +313,12 @@ class Gemini:
 
 
 class OpenCode:
-    """OpenCode."""
+    """OpenCode; `opencode run` ends when the model is done, its server does not."""
 
     program = "opencode"
+
+    def __init__(self, *, serves: bool = False) -> None:
+        self.serves = serves
 
     def set_up(self, home: Path, lab: UserLab, url: str) -> dict[str, str]:
         own = home / ".config" / "opencode"
@@ -339,6 +342,8 @@ class OpenCode:
         return {**dict.fromkeys(switches, "1"), "npm_config_offline": "true"}
 
     def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
+        if self.serves:
+            return [sys.executable, "-P", opencode_session.__file__, str(program), prompt]
         return [str(program), "run", "--format", "json", prompt]
 
 

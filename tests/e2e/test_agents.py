@@ -106,7 +106,7 @@ def holds(seen: Visit, lab: UserLab, script: Play) -> None:
     """The session went as promised, and the lab knows three experiments, each with its verdict."""
     assert seen.code == 0, seen.err[-2000:]
     refuses(seen, lab, script)
-    first = seen.requests[0].text
+    first = seen.asking(0).text
     assert "Session source: startup" in first and "Branch: autoresearch/e2e" in first
     assert "Autonomy was just enabled by this prompt." in first
     for turn in script.done:
@@ -175,17 +175,24 @@ def test_gemini_in_its_sandbox(place: Path) -> None:
 
 
 def test_opencode(place: Path) -> None:
-    """OpenCode by the plugin. `opencode run` ends when its model is done: there the loop is driven from outside."""
-    agent = OpenCode()
+    """OpenCode by the plugin, where it lives on after its model is done: in its server, as in its terminal."""
+    agent = OpenCode(serves=True)
     lab, home = wired(agent, "opencode", place)
     overwrite = Turn(tool="write", arguments={"filePath": str(lab.root / "prepare.py"), "content": "# mine\n"})
     script = play([PUSH, FORBIDDEN, overwrite], by_shell)
-    turns = [turn for place, turn in enumerate(script.turns) if place not in script.done]
-    seen = visit(agent, lab, home, PROMPT, turns)
+    holds(visit(agent, lab, home, PROMPT, script.turns), lab, script)
+
+
+def test_opencode_that_ends_with_its_model(place: Path) -> None:
+    """`opencode run` has the same context, refusals and reviews, but nothing sends it on: a night drives it instead."""
+    agent = OpenCode()
+    lab, home = wired(agent, "opencode", place)
+    idea = next(iter(IDEAS.items()))
+    seen = visit(agent, lab, home, PROMPT, [PUSH, *by_shell(2, *idea), Turn(say="Done.")])
     assert seen.code == 0, seen.err[-2000:]
-    first = len(script.refused)
-    refuses(seen, lab, Play(turns, script.refused, tuple(range(first, first + len(IDEAS))), ()))
-    assert "Branch: autoresearch/e2e" in seen.told
+    assert "Branch: autoresearch/e2e" in seen.requests[-1].text
+    assert "would publish" in seen.news(0) and "keep" in seen.news(1)
+    assert tried(lab) == {idea[0]: "keep"}
 
 
 @pytest.mark.parametrize("inner", [Codex(), Gemini(sandbox=False), OpenCode()], ids=lambda agent: agent.program)
