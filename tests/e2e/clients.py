@@ -39,7 +39,7 @@ import os, random
 RATE = 0.02
 WIDTH = 64
 DECAY = 0.1
-seed = int(os.environ["AUTORESEARCH_SEED"])
+seed = int(os.environ.get("AUTORESEARCH_SEED", "42"))
 noise = random.Random(f"{RATE} {WIDTH} {DECAY} {seed}").gauss(0, 1e-3) + random.Random(seed).gauss(0, 1e-3)
 print("val_bpb:", round(1 + abs(RATE - 0.05) + abs(WIDTH - 256) / 512 + abs(DECAY - 0.1) + noise, 6))
 """
@@ -250,8 +250,8 @@ class Codex:
 
     program = "codex"
 
-    def __init__(self, *, sandbox: str = "workspace-write") -> None:
-        self.sandbox = sandbox
+    def __init__(self, *, sandbox: str = "workspace-write", trusts: bool = True) -> None:
+        self.sandbox, self.trusts = sandbox, trusts
 
     def set_up(self, home: Path, lab: UserLab, url: str) -> dict[str, str]:
         own = home / ".codex"
@@ -273,12 +273,42 @@ enabled = false
 [projects."{lab.root}"]
 trust_level = "trusted"
 """)
-        return {"CODEX_HOME": str(own), "SCRIPTED_KEY": "none"}
+        variables = {"CODEX_HOME": str(own), "SCRIPTED_KEY": "none"}
+        if self.trusts:
+            self._trust(own / "config.toml", lab, environment(home) | variables)
+        return variables
+
+    def _trust(self, config: Path, lab: UserLab, variables: dict[str, str]) -> None:
+        """Trust the lab's hooks by the digests of their commands, as a person does on Codex's own screen."""
+        about = {"clientInfo": {"name": "e2e", "title": "e2e", "version": "0"}}
+        asked = [
+            {"id": 1, "method": "initialize", "params": about},
+            {"method": "initialized"},
+            {"id": 2, "method": "hooks/list", "params": {"cwds": [str(lab.root)]}},
+        ]
+        words = [*(["unshare", "-n"] if can_be_alone() else []), str(binary(self.program)), "app-server"]
+        with subprocess.Popen(
+            words,
+            cwd=lab.root,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as server:
+            assert server.stdin is not None and server.stdout is not None
+            server.stdin.write("".join(json.dumps(each) + "\n" for each in asked))
+            server.stdin.flush()
+            answer = next(told for line in server.stdout if (told := json.loads(line)).get("id") == 2)
+            server.stdin.close()
+        with config.open("a") as file:
+            for hook in answer["result"]["data"][0]["hooks"]:
+                file.write(
+                    f"[hooks.state.{json.dumps(hook['key'])}]\ntrusted_hash = {json.dumps(hook['currentHash'])}\n"
+                )
 
     def command(self, program: Path, lab: UserLab, prompt: str) -> list[str]:
-        # A person trusts hooks on a screen of Codex's own, which has no other door; this flag stands for that.
-        flags = ["--json", "--color", "never", "--dangerously-bypass-hook-trust", "-s", self.sandbox]
-        return [str(program), "exec", *flags, prompt]
+        return [str(program), "exec", "--json", "--color", "never", "-s", self.sandbox, prompt]
 
 
 class Gemini:

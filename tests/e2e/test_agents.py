@@ -8,6 +8,8 @@ left and the hook's budget is spent.
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import pytest
 from nightlab.agent.hooks.asking import BUDGET
 
 from tests.e2e.clients import (
+    LIMIT_S,
     Agent,
     Codex,
     Gemini,
@@ -25,6 +28,7 @@ from tests.e2e.clients import (
     Visit,
     agents_home,
     binary,
+    environment,
     make_home,
     make_lab,
     tried,
@@ -145,6 +149,45 @@ def test_codex_is_told_the_way_out_of_its_sandbox(place: Path) -> None:
     assert "MCP server `nightlab`" in seen.news(0)
     assert SENT_ON not in seen.told  # nobody asked for the loop
     assert lab.runs() == []
+
+
+def test_codex_runs_no_hook_that_it_was_not_told_to_trust(place: Path) -> None:
+    """Until then it skips them without a word, and the doctor is who says so; from then on it finds nothing wrong."""
+    program = binary("codex")
+    for agent in (Codex(trusts=False), Codex()):
+        lab, home = wired(agent, "codex", place / str(agent.trusts))
+        seen = visit(agent, lab, home, PROMPT, [Turn(say="Done.")])
+        assert seen.code == 0, seen.err[-2000:]
+        assert (SENT_ON in seen.told) is agent.trusts
+        variables = environment(home) | {"CODEX_HOME": str(home / ".codex")}
+        told = subprocess.run(
+            ["nightlab", "agents", "doctor", "codex"],
+            cwd=lab.root,
+            env=variables | {"PATH": f"{variables['PATH']}:{program.parent}"},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        assert (told.returncode == 0) is agent.trusts, told.stdout + told.stderr
+        assert ("FAIL  codex hook trust" in told.stdout) is not agent.trusts, told.stdout
+
+
+def test_a_run_that_codex_makes_itself(place: Path) -> None:
+    """A training command in its shell, which it leaves running and looks after, is on record with the value of its log,
+    and judges nothing; the same with its output on the screen is refused.
+    """
+    agent = Codex()
+    lab, home = wired(agent, "codex", place)
+    training = f"{sys.executable} train.py"
+    turns = [Turn(run=training), Turn(run=f"sleep 2 && {training} > run.log 2>&1", patience_ms=500), Turn(say="Done.")]
+    seen = visit(agent, lab, home, "train it once", turns)
+    assert seen.code == 0, seen.err[-2000:]
+    assert "to run.log" in seen.news(0)
+    assert "is on record as run" in seen.news(1)
+    (run,) = lab.runs()
+    assert (run["purpose"], run["outcome"], run["decision"]) == ("exec", "finished", None)
+    assert f"val_bpb: {run['metric']}" in (lab.root / "run.log").read_text()
 
 
 def test_codex_without_a_sandbox(place: Path) -> None:
