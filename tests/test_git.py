@@ -497,7 +497,7 @@ def test_outputs_are_excluded_once(tmp_path: Path) -> None:
 
 
 def test_an_exclude_that_cannot_be_written_is_named() -> None:
-    """A read-only .git gives an error that names the file."""
+    """A read-only .git, as in a coding agent's sandbox, gives an error that names the file and the way around."""
     with shared_directory() as place:
         repo = Repo.make(place / "repo")
         (repo.root / ".git" / "info").mkdir(exist_ok=True)
@@ -505,8 +505,9 @@ def test_an_exclude_that_cannot_be_written_is_named() -> None:
         git = Git(repo.root)
         for path in (repo.root / ".git" / "info", repo.root / ".git" / "info" / "exclude"):
             path.chmod(0o555)
-        with powerless(), pytest.raises(GitError, match="exclude"):
+        with powerless(), pytest.raises(GitError, match="exclude") as caught:
             git.ignore(["results/"])
+        assert "MCP server" in caught.value.hint
         (repo.root / ".git" / "info").chmod(0o755)
 
 

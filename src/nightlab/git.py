@@ -318,7 +318,7 @@ class Git:
                 with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
                     file.write(glue + "".join(f"{pattern}\n" for pattern in missing))
         except OSError as exc:
-            raise _unwritable(path, exc) from exc
+            raise _unwritable(path, exc, self._hint()) from exc
 
     # --- machinery ------------------------------------------------------------------------------------------
 
@@ -344,7 +344,16 @@ class Git:
         said = done.stderr.decode("utf-8", "replace").strip()
         return GitError(
             f"git {arguments[0]} failed in {self.root}: {said or f'exit code {done.returncode}'}",
-            hint="`git status` there may say more; nothing of nightlab's records is lost",
+            hint=self._hint() or "`git status` there may say more; nothing of nightlab's records is lost",
+        )
+
+    def _hint(self) -> str:
+        """What to do where the repository cannot be written at all, as inside the sandboxes of coding agents."""
+        if os.access(self.common_dir, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            return ""
+        return (
+            f"{self.common_dir} may not be written from here. In a coding agent's sandbox use the tools `try` and "
+            "`wait` of the MCP server `nightlab`, which works outside it; else get the permission"
         )
 
     def _call(
@@ -424,5 +433,6 @@ def _scratch_directory() -> Iterator[str]:
         yield name
 
 
-def _unwritable(path: Path, exc: OSError) -> GitError:
-    return GitError(f"{path} cannot be written: {exc.strerror}", hint="free some disk space, or make it writable")
+def _unwritable(path: Path, exc: OSError, hint: str = "") -> GitError:
+    hint = hint or "free some disk space, or make it writable"
+    return GitError(f"{path} cannot be written: {exc.strerror}", hint=hint)
