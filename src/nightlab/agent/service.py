@@ -354,15 +354,20 @@ class Service:
     def stop(self, by: str) -> Stopped:
         """Ask whoever works on the lab to end as cleanly as by Ctrl-C. What is recorded stays, and can be gone on with.
 
+        Agents are asked by their hooks to go on no longer.
+
         Args:
             by: who asks, for the notebook.
         """
+        from nightlab.autonomy import Autonomy, text_of
+        from nightlab.ledger.glance import AUTONOMY
         from nightlab.memory import open_ledger
 
+        off = Autonomy(enabled=False, reason=f"stopped by {by}")
         with open_ledger(self.settings) as ledger:
             worked = is_worked(self.settings) is True
             running = len(ledger.history(patches=False).running)
-            ledger.append(Noted(topic=STOP, text=f"asked to stop by {by}"))
+            ledger.append(Noted(topic=STOP, text=f"asked to stop by {by}"), Noted(topic=AUTONOMY, text=text_of(off)))
         todo = "`nightlab run` goes on with the night, `nightlab wait` with what is undecided"
         return Stopped(was_worked=worked, running=running, next=todo if worked else f"nobody was working; {todo}")
 

@@ -78,7 +78,7 @@ def cmd_doctor(args: argparse.Namespace) -> int:
 
 def _wiring(args: argparse.Namespace) -> Wiring:
     from nightlab.agent.wiring.placing import Wiring
-    from nightlab.config import find_root
+    from nightlab.root import find_root
 
     return Wiring.of(find_root(args.lab))
 

@@ -167,3 +167,14 @@ def test_what_is_trained_cannot_be_smuggled_in_as_text(tmp_path: Path) -> None:
     ):
         assert rule(command, ground) == "training"
     assert rule("python < train.py > run.log 2>&1", ground) is None
+
+
+@pytest.mark.parametrize("command", ["echo exit > .agents/nightlab.sh", "rm -r .agents", "mv .agents elsewhere"])
+def test_the_door_that_hooks_go_through_is_guarded(command: str) -> None:
+    """What runs outside an agent's sandbox whenever it does anything is not the agent's to edit."""
+    assert judge(command, GROUND) is not None
+
+
+def test_going_through_the_door_is_no_edit() -> None:
+    """An agent may ask the lab by the door that its hooks use."""
+    assert judge("sh .agents/nightlab.sh status", GROUND) is None

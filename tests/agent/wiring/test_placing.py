@@ -15,6 +15,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nightlab.agent.hooks.clients import CLIENTS
 from nightlab.agent.wiring import clients, jsontext
 from nightlab.agent.wiring.placing import State, Wiring
 from nightlab.errors import ConfigError, UsageError
@@ -401,7 +402,7 @@ def test_one_skill_for_all_clients() -> None:
 )
 def test_hooks_are_asked_what_they_answer(name: str, path: str) -> None:
     """Each event and tool that a client is told to ask about is one that our hooks know, and none is left out."""
-    known = pytest.importorskip("nightlab.agent.hooks.clients").CLIENTS[name]
+    known = CLIENTS[name]
     with lab({}) as wiring:
         wiring.install([name])
         told = json.loads((wiring.root / path).read_text())["hooks"]

@@ -11,6 +11,7 @@ import msgspec
 # What an agent may not edit: the rules it works under and the record it is judged by. Names of directories cover all
 # that lies in them; names that do not exist cost nothing.
 CONTROL = (
+    ".agents",
     ".claude",
     ".codex",
     ".cursor",
