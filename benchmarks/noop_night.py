@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from nightlab.cli.compose import open_lab
+from nightlab.agent.workbench import open_lab
 from nightlab.config import load_settings
 from nightlab.history import History
 from nightlab.types import Judged, Recorded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.cli.night import mirrored
+from nightlab.agent.workbench import mirrored
 from nightlab.config import Settings, load_settings
 from nightlab.discovering import Places, catch_up
 from nightlab.errors import LedgerError

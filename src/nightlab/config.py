@@ -21,6 +21,7 @@ from nightlab.errors import ConfigError
 from nightlab.root import CONFIG_NAME
 from nightlab.types import Direction
 
+IGNORED = ("results/", "results.tsv", "run.log")  # what we and our users' commands leave in a lab, never committed
 LARGEST = 1e100  # squares of metrics must be finite too
 KNOWN_BOUNDS = {"val_bpb": (0.01, 100.0)}  # bits per byte: a uniform guess costs 8, and text is never free
 

@@ -229,6 +229,19 @@ class History:
                 steps.append(verdict)
         return steps
 
+    def made_of(self, base: ExperimentId) -> list[ExperimentId]:
+        """The base and the champions that led to it, latest first; what was taken back on the way is none of them."""
+        before: dict[ExperimentId, ExperimentId] = {}
+        seen: set[ExperimentId] = set()
+        for verdict in self.promotions:
+            if verdict.experiment not in seen:  # else an earlier champion was put back, which adds nothing
+                before[verdict.experiment] = verdict.champion
+            seen |= {verdict.champion, verdict.experiment}
+        chain = [base]
+        while (above := before.get(chain[-1])) is not None and above not in chain:
+            chain.append(above)
+        return chain
+
     def links(self, baseline: ExperimentId) -> list[Verdict]:
         """The same without those that were taken back: the promotions that the champion's source rests on.
 

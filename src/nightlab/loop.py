@@ -35,6 +35,7 @@ from nightlab.search.changes import changes_between
 from nightlab.sources import Sources
 from nightlab.types import (
     NO_SLOT,
+    STOP,
     Adopted,
     Again,
     Backend,
@@ -163,6 +164,7 @@ class Lab:
         self._curves: dict[RunId, Curve | None] = {}  # of runs that have ended, read once
         self._exhausted: Exhausted | None = None
         self._refused = 0
+        self._told_to_stop = False  # since this lab was opened
         self._unbuildable: set[ExperimentId] = set()  # links that cannot be taken out of the present champion alone
 
     @property
@@ -278,17 +280,26 @@ class Lab:
         """Record what a person has decided. The caller holds the lease."""
         self._tell(event)
 
-    def take_working_tree(self, *, description: str, hypothesis: str, seeds: int) -> Experiment:
+    def take_working_tree(
+        self, *, description: str, hypothesis: str, seeds: int, files: Files | None = None
+    ) -> Experiment:
         """Record the working tree's editable files as an idea on top of the champion's commit.
 
         Untouched committed source is the baseline, and is given as such.
+
+        Args:
+            description: what was changed, in one line.
+            hypothesis: why it should help.
+            seeds: runs before the first verdict.
+            files: editable files to take instead of the working tree's.
 
         Raises:
             DirtyTreeError: a protected file was changed.
             AlreadyRecordedError: the lab knows this very source.
         """
-        self.sources.refuse_protected_edits()
-        files = self.sources.working()
+        if files is None:
+            self.sources.refuse_protected_edits()
+            files = self.sources.working()
         name = self.sources.identify(files)
         if name == self.baseline():
             return self.history.state(name).experiment
@@ -374,6 +385,8 @@ class Lab:
         try:
             while True:
                 self._take_in()
+                if self._told_to_stop:
+                    raise KeyboardInterrupt
                 self._judge_news()
                 done = self._fill(next_step)
                 if done is not None:
@@ -525,6 +538,7 @@ class Lab:
         self._tell(Judged(verdict=verdict))
         if verdict.decision is Decision.KEEP:
             self._unbuildable.clear()
+            self._exhausted = None  # of the champion before: this one's source has other things to change
             promotions.sync(self.history, self.sources)
 
     def _finish(self, done: decide.Done) -> decide.Done:
@@ -570,6 +584,7 @@ class Lab:
     def _fold_news(self) -> None:
         for recorded in self.ledger.since(self.history.seq):
             self.history.apply(recorded)
+            self._told_to_stop |= isinstance(recorded.event, Noted) and recorded.event.topic == STOP
             self.listener.told(recorded, self.history)
         for name in [n for n, job in self._jobs.items() if n not in self.history.running and job.poll()]:
             del self._jobs[name]

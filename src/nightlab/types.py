@@ -502,6 +502,9 @@ class Review:
     conjectures: tuple[Conjecture, ...]  # those that this experiment moved, at most three
 
 
+STOP = "stop"
+"""Topic of a note by which whoever holds the lease is asked to end as cleanly as by Ctrl-C."""
+
 # --- events -----------------------------------------------------------------------------------------------------
 
 
@@ -626,7 +629,7 @@ class Unranked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """Something worth remembering that decides nothing."""
+    """Something worth remembering that decides nothing; of topic `STOP`: whoever works on the lab shall end."""
 
     topic: str
     text: str

@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from nightlab.cli.compose import add_lab_option, open_lab, settings_of
+from nightlab.agent.workbench import open_lab
+from nightlab.cli.compose import add_lab_option, settings_of
 from nightlab.cli.views import hint, print_json
 from nightlab.errors import NotFoundError, UsageError
 from nightlab.report.text import plain

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from nightlab.cli.compose import add_lab_option, open_lab, settings_of
+from nightlab.agent.workbench import open_lab
+from nightlab.cli.compose import add_lab_option, settings_of
 from nightlab.cli.views import hint, print_json
 from nightlab.report.text import plain
 

@@ -16,8 +16,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
+from nightlab.cli.compose import add_lab_option, settings_of
 from nightlab.cli.views import hint, print_json
+from nightlab.config import IGNORED
 from nightlab.errors import NoRepositoryError, UsageError
 from nightlab.ledger import surface
 from nightlab.ledger.mirrors import Mirrors, writing

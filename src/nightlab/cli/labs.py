@@ -13,7 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
+from nightlab.cli.compose import add_lab_option, settings_of
+from nightlab.config import IGNORED
 from nightlab.errors import BackendError, ConfigError, LabError, LedgerError, NightlabError, UsageError
 from nightlab.report import text as safe
 
@@ -345,7 +346,7 @@ def _check_settings(lab: Path) -> str:
 
 
 def _check_tree(lab: Path) -> str:
-    from nightlab.cli.compose import open_lab
+    from nightlab.agent.workbench import open_lab
 
     with open_lab(settings_of(lab)) as opened:
         opened.sources.check()
@@ -353,7 +354,7 @@ def _check_tree(lab: Path) -> str:
 
 
 def _check_knobs(lab: Path) -> str:
-    from nightlab.cli.compose import open_lab
+    from nightlab.agent.workbench import open_lab
     from nightlab.search.knobs import find_knobs
 
     with open_lab(settings_of(lab)) as opened:

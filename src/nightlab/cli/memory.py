@@ -12,11 +12,14 @@ import re
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from nightlab.cli.compose import IGNORED, add_lab_option, settings_of
-from nightlab.cli.handwritten import one_line
-from nightlab.cli.views import add_report, hours, write_reports
+from nightlab.agent.handwritten import one_line
+from nightlab.agent.looking import write_reports
+from nightlab.cli.compose import add_lab_option, settings_of
+from nightlab.cli.views import add_report, hours
+from nightlab.config import IGNORED
 from nightlab.errors import LedgerDamagedError, LedgerError
 from nightlab.ledger import surface
 from nightlab.ledger.cells import NO_NUMBER
@@ -26,7 +29,7 @@ from nightlab.search.novelty import Category, Guard, Mode, Policy, Words
 from nightlab.types import Standing
 
 if TYPE_CHECKING:
-    from nightlab.cli.written import Entry
+    from nightlab.agent.written import Entry
     from nightlab.config import Settings
     from nightlab.ledger.records import Record
     from nightlab.mirroring import Unseen
@@ -168,33 +171,9 @@ def _check_text(guard: Guard[Record], limit: int) -> str:
 
 
 def _check_json(guard: Guard[Record], limit: int) -> str:
-    from nightlab.older import COUNTED
+    from nightlab.agent.service import checked
 
-    matches = [
-        {
-            "run_id": match.prior.item.run,
-            "commit": match.prior.item.commit,
-            "category": match.category,
-            "score": match.score,
-            "relation": match.relation,
-            "same_idea": match.same_idea,
-            "status": match.prior.item.status,
-            "val_bpb": match.prior.item.value,
-            "description": match.prior.item.description,
-            "why": match.why,
-        }
-        for match in guard.matches[:limit]
-    ]
-    answer = {
-        "classification": guard.category,
-        "decision": guard.policy,
-        "rationale": guard.rationale,
-        "mode": guard.mode,
-        "threshold": round(guard.threshold, 6),
-        "counts": {category: guard.count(category) for category in COUNTED},
-        "top_matches": matches,
-    }
-    return json.dumps(answer, indent=2)
+    return json.dumps(asdict(checked(guard, limit)), indent=2)
 
 
 # --- log --------------------------------------------------------------------------------------------------------
@@ -202,7 +181,7 @@ def _check_json(guard: Guard[Record], limit: int) -> str:
 
 def cmd_log(args: argparse.Namespace) -> int:
     """Record a run by hand: in the ledger first, then in the mirrors."""
-    from nightlab.cli.written import Written, write_down
+    from nightlab.agent.written import Written, write_down
 
     settings = settings_of(args.lab)
     written = Written(

@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from nightlab.agent.service import known_already
+from nightlab.agent.workbench import mirrored, open_lab, see_through, start_in_background
 from nightlab.cli.amounts import count_of, hours, money
-from nightlab.cli.compose import add_lab_option, open_lab, settings_of
-from nightlab.errors import GitError, LedgerError
+from nightlab.cli.compose import add_lab_option, settings_of
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
-    from nightlab.loop import Lab
-    from nightlab.types import Experiment
 
 DEMO_IDEAS = 12
 
@@ -110,24 +108,6 @@ def _night(
 
 
 @contextmanager
-def mirrored(settings: Settings) -> Iterator[None]:
-    """Take in what others wrote into the mirrors, and bring them up to date when the work is done.
-
-    A mirror that cannot be written ends no night: the next command mends it.
-    """
-    from nightlab.discovering import catch_up
-    from nightlab.takeover import adopt
-
-    adopt(settings, time.time())
-    yield
-    try:
-        adopt(settings, time.time())
-        catch_up(settings, time.time())
-    except (GitError, LedgerError) as exc:
-        print(f"note: {exc.args[0]}; the next command mends it", file=sys.stderr)
-
-
-@contextmanager
 def stoppable() -> Iterator[None]:
     """SIGTERM and a closed terminal stop a night as cleanly as Ctrl-C does."""
 
@@ -149,42 +129,19 @@ def cmd_try(args: argparse.Namespace) -> int:
     settings = settings_of(args.lab)
     with Screen(settings) as screen, mirrored(settings), open_lab(settings, screen) as lab:
         experiment = lab.take_working_tree(description=args.description, hypothesis=args.hypothesis, seeds=args.seeds)
-        _say_known(lab, experiment)
+        if note := known_already(lab, experiment):
+            print(f"note: {note}", file=sys.stderr)
         if args.no_wait:
             start_in_background(settings, "wait")
             print(f"{experiment.id} is recorded; `nightlab show {experiment.id}` will know more")
             return 0
         try:
             with stoppable():
-                _see_through(lab, settings)
+                see_through(lab, settings)
         except KeyboardInterrupt:
             screen.stopped(lab)
             return 130
         return screen.verdict(lab, experiment)
-
-
-def _say_known(lab: Lab, experiment: Experiment) -> None:
-    """Say if the same change is on record. It runs all the same: its source is new, so its base is another one."""
-    from nightlab.memory import Question, guard, lexicon_of
-    from nightlab.report.text import plain
-    from nightlab.search.novelty import Words
-
-    question = Question(
-        words=Words(description=experiment.description, hypothesis=experiment.hypothesis),
-        source=experiment.source_hash,
-        changes=experiment.changes,
-    )
-    told = guard(lab.ledger.records, question, lab.settings, lexicon_of(lab.settings, lab.ledger))
-    for match in told.matches:
-        if match.same_idea:
-            prior = match.prior.item
-            value = "no value" if prior.value is None else f"{lab.settings.metric.name} {prior.value:.6g}"
-            print(
-                f"note: tried before as {prior.run} ({prior.status}, {value}): {plain(prior.description, 80)}; "
-                f"{plain(match.why)}",
-                file=sys.stderr,
-            )
-            return
 
 
 def cmd_wait(args: argparse.Namespace) -> int:
@@ -198,40 +155,10 @@ def cmd_wait(args: argparse.Namespace) -> int:
             return 0
         try:
             with stoppable():
-                return 0 if _see_through(lab, settings) else 1
+                return 0 if see_through(lab, settings) else 1
         except KeyboardInterrupt:
             screen.stopped(lab)
             return 130
-
-
-def _see_through(lab: Lab, settings: Settings) -> bool:
-    """Work until every open idea is decided; while another process works on this lab, look on. False if it failed."""
-    from nightlab.errors import BusyError
-    from nightlab.loop import lease
-
-    while True:
-        try:
-            with lease(settings):
-                lab.begin(ideas=0, hours=None, seed=0)
-                return not lab.settle().failed
-        except BusyError:
-            if lab.look_on(seconds=5.0):
-                return True
-
-
-def start_in_background(settings: Settings, *words: str) -> None:
-    """Start a command on this lab that goes on when this process ends; what it says lies in background.log."""
-    import subprocess
-
-    with (settings.results / "background.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "nightlab", *words, "--lab", str(settings.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    process.returncode = 0  # nobody waits for it: without an ending it would be warned of when it is forgotten
 
 
 _Raw = argparse.RawDescriptionHelpFormatter

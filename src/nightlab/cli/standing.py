@@ -8,7 +8,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nightlab.cli.compose import add_lab_option, open_lab, settings_of
+from nightlab.agent.workbench import open_lab
+from nightlab.cli.compose import add_lab_option, settings_of
 from nightlab.errors import BusyError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _seeds(text: str) -> int:
 
 def cmd_next(args: argparse.Namespace) -> int:
     """Show what comes, as `decide` says it; reads only."""
-    from nightlab.cli.views import is_worked, print_json, show
+    from nightlab.agent.looking import is_worked
+    from nightlab.cli.views import print_json, show
     from nightlab.git import Git
     from nightlab.mirroring import reading
     from nightlab.planned import planned
@@ -126,7 +128,7 @@ def cmd_replicate(args: argparse.Namespace) -> int:
 
 
 def _replicate_later(settings: Settings, args: argparse.Namespace) -> int:
-    from nightlab.cli.night import start_in_background
+    from nightlab.agent.workbench import start_in_background
     from nightlab.loop import lease
     from nightlab.replicate import find
     from nightlab.report.words import count
@@ -139,7 +141,8 @@ def _replicate_later(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _replicate(settings: Settings, args: argparse.Namespace) -> int:
-    from nightlab.cli.night import mirrored, stoppable
+    from nightlab.agent.workbench import mirrored
+    from nightlab.cli.night import stoppable
     from nightlab.cli.screen import Screen
     from nightlab.loop import lease
     from nightlab.replicate import replicate

@@ -8,15 +8,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightlab.agent.looking import branch_of, summary_of, write_reports
 from nightlab.cli.compose import add_lab_option, settings_of
-from nightlab.errors import GitError, LedgerError, NightlabError, NoRepositoryError, NotFoundError
+from nightlab.errors import GitError, NoRepositoryError, NotFoundError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from nightlab.config import Settings
     from nightlab.history import History, RunState
-    from nightlab.ledger.records import Record, Told
+    from nightlab.ledger.records import Record
     from nightlab.report.nouns import LabSummary
     from nightlab.types import Experiment
 
@@ -257,37 +258,12 @@ def cmd_report(args: argparse.Namespace) -> int:
         _report_json(settings, args)
         return 0
     form = args.format or ("html" if Path(args.output).suffix.lower() in (".html", ".htm") else "md")
-    for path in write_reports(settings, args.since_hours, output=args.output, form=form, figures=args.figures):
+    written = write_reports(settings, args.since_hours, output=args.output, form=form, figures=args.figures)
+    for path in written[:2]:
         print(f"Wrote report to {path}")
-    return 0
-
-
-def write_reports(
-    settings: Settings, since_hours: float, *, output: str = "", form: str = "md", figures: bool = False
-) -> tuple[Path, ...]:
-    """Write latest and a stamped copy into results/memorylab/reports, or one named file only; returns the reports."""
-    from nightlab.mirroring import reading
-    from nightlab.report.morning import render, write_report
-
-    now = time.time()
-    with reading(settings, now) as ledger:
-        history, branch = ledger.history(own=True), _branch(settings)
-        if output:
-            report = render(history, ledger.records, settings, now, since_hours, branch=branch, form=form)
-            return (_write(Path(output).absolute(), report),)
-        written = write_report(
-            history,
-            ledger.records,
-            settings,
-            now=now,
-            since_hours=since_hours,
-            branch=branch,
-            form=form,
-            figures=figures,
-        )
-    if figures:
+    if len(written) > 2:
         hint(f"with its chart {written[2]} and all figures in {written[3].parent}")
-    return written[:2]
+    return 0
 
 
 def _report_json(settings: Settings, args: argparse.Namespace) -> None:
@@ -300,7 +276,7 @@ def _report_json(settings: Settings, args: argparse.Namespace) -> None:
     with reading(settings, now) as ledger:
         history = ledger.history(own=True, patches=False)
         told = ledger.records.told(settings.metric.direction.sign)
-    found = find(history, settings, now, args.since_hours, _branch(settings), told)
+    found = find(history, settings, now, args.since_hours, branch_of(settings), told)
     print_json(ReportContents(findings=found, next_steps=advise(found)))
 
 
@@ -315,63 +291,11 @@ def _look(settings: Settings) -> LabSummary:
         return summary_of(settings, ledger.history(own=True, patches=False), told)
 
 
-def summary_of(settings: Settings, history: History, told: Told | None = None) -> LabSummary:
-    """The lab as it is now, with what only this machine knows: who works on it, what still runs, on which branch."""
-    from dataclasses import replace
-
-    from nightlab.report.summary import summarise
-
-    now = time.time()
-    lab = summarise(history, settings, now, told)
-    alive = {run.run: _is_watched(settings, run.run) for run in lab.active}
-    lab = replace(
-        lab, branch=_branch(settings), active=tuple(replace(run, watched=alive[run.run]) for run in lab.active)
-    )
-    idle = is_worked(settings) is False and not any(alive.values())
-    if lab.night is not None and lab.night.state == "running" and idle:
-        moments = [m for r in history.runs.values() for m in (r.started_at, r.ended_at) if m is not None]
-        assert history.night is not None
-        worked = max(moments, default=now) - history.night.at
-        lab = replace(lab, night=replace(lab.night, state="interrupted", elapsed_minutes=max(worked, 0.0) / 60))
-    return lab
-
-
 def _history(settings: Settings) -> History:
     from nightlab.mirroring import reading_alone
 
     with reading_alone(settings) as ledger:
         return ledger.history()
-
-
-def _branch(settings: Settings) -> str:
-    """Where promotions go."""
-    from nightlab.git import Git
-
-    try:
-        return Git(settings.root).free_branch(settings.branch)
-    except NightlabError:
-        return settings.branch  # no git here: the ledger still has everything to show
-
-
-def _is_watched(settings: Settings, run: str) -> bool | None:
-    """Whether a run's supervisor lives; None if its lock may not be looked at."""
-    from nightlab.runner.lock import is_held
-    from nightlab.runner.order import RunFiles
-
-    try:
-        return is_held(RunFiles(settings.runs / run).lock)
-    except OSError:
-        return None
-
-
-def is_worked(settings: Settings) -> bool | None:
-    """Whether a process holds the loop lease; None if that may not be looked at."""
-    from nightlab.runner.lock import is_held
-
-    try:
-        return is_held(settings.results / "loop.lock")
-    except OSError:
-        return None
 
 
 def _experiment(history: History, name: str) -> Experiment:
@@ -459,17 +383,6 @@ def print_json(data: object) -> None:
     import msgspec
 
     print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
-
-
-def _write(path: Path, text: str) -> Path:
-    from nightlab.runner.files import write_atomic
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text.encode())
-    except OSError as exc:
-        raise LedgerError(f"{path} cannot be written: {exc.strerror}", hint="name another file") from exc
-    return path
 
 
 def _limit(text: str) -> int:

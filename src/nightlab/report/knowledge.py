@@ -8,7 +8,7 @@ from nightlab.config import Settings
 from nightlab.history import History
 from nightlab.report.text import code, markdown
 from nightlab.report.words import count
-from nightlab.search.archive import Archive, archive, chain_of
+from nightlab.search.archive import Archive, archive
 from nightlab.search.calibration import Calibration, calibration
 from nightlab.search.claims_in_words import in_words
 from nightlab.search.conjectures import conjectures
@@ -97,7 +97,7 @@ def archive_sheet(history: History, found: Archive | None = None) -> ArchiveShee
     found = found or archive(history)
     if found.base is None:
         return ArchiveSheet(phase="", stall=0, elites=(), near_misses=(), stones=(), no_fly=())
-    chain = chain_of(history, found.base)
+    chain = history.made_of(found.base)
     return ArchiveSheet(
         phase=phase(history, found.base),
         stall=stall(history, found.base),
@@ -161,6 +161,23 @@ def review_sheet(history: History, settings: Settings, experiment: ExperimentId)
         score=found.terms.score,
         sentences=tuple(in_words(claim) for claim in found.conjectures),
     )
+
+
+def review_lines(sheet: ReviewSheet) -> list[str]:
+    """The review in a few lines, for a model to read."""
+    found = sheet.review
+    value = f"crashed: {found.crash}" if found.crash else f"value {found.value:.6g}" if found.value is not None else ""
+    against = [
+        f"{gain:+.6f} against {what}"
+        for gain, what in ((found.gain_vs_best, "the best before it"), (found.gain_vs_baseline, "the baseline"))
+        if gain is not None
+    ]
+    return [
+        f"#{sheet.number} changed {found.summary}",
+        ", ".join(part for part in (value, *against) if part) + " (positive is better, one run)",
+        f"niche {found.niche}; score {sheet.score:.3f}; advice: {found.recommendation}",
+        *(f"moved: {sentence}" for sentence in sheet.sentences),
+    ]
 
 
 def _named(history: History, name: ExperimentId) -> Named:

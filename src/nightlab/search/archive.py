@@ -94,7 +94,7 @@ def archive(history: History, base: ExperimentId | None = None, survey: Survey |
         if is_near_miss(state):
             near.append(experiment.id)
     elites = tuple(sorted(best.values(), key=_rank, reverse=True))
-    chain = chain_of(history, base)
+    chain = history.made_of(base)
     level = levels.get(base, 0.0)
     stones = (e.experiment for e in elites if e.experiment not in chain and reach.get(e.experiment, level - 1) >= level)
     return Archive(
@@ -118,19 +118,6 @@ def levels_of(history: History) -> dict[ExperimentId, float]:
         below = levels.setdefault(verdict.champion, 0.0)
         levels.setdefault(verdict.experiment, below + (verdict.gain or 0.0))  # one that is put back is where it was
     return levels
-
-
-def chain_of(history: History, base: ExperimentId) -> frozenset[ExperimentId]:
-    """The base and all that it was made of by promotion."""
-    before: dict[ExperimentId, ExperimentId] = {}
-    for verdict in history.promotions:
-        before.setdefault(verdict.experiment, verdict.champion)
-    chain: set[ExperimentId] = set()
-    here: ExperimentId | None = base
-    while here is not None and here not in chain:
-        chain.add(here)
-        here = before.get(here)
-    return frozenset(chain)
 
 
 def chance_of(verdict: Verdict) -> float:

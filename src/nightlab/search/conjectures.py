@@ -88,10 +88,9 @@ def conjectures(
     if base is None or base not in history.experiments:
         return ()
     survey = survey or Survey(history)
-    root = history.state(base).root
     groups: dict[tuple[str, str], _Group] = {}
-    for state in history.experiments.values():
-        if state.root == root and is_idea(state.experiment) and (case := _case(state)) is not None:
+    for state in history.line_of(base):
+        if is_idea(state.experiment) and (case := _case(state)) is not None:
             context = context_of(state)
             for change, is_lane in _changes(state, survey):
                 groups.setdefault((change, context), _Group(change, context, is_lane)).cases.append(case)

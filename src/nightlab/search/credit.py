@@ -85,9 +85,8 @@ def drawn(known: Mapping[str, Credit], phase: Phase, rng: random.Random) -> str:
 def tired(history: History, base: ExperimentId) -> str | None:
     """The emitter whose ideas were the last `IN_A_ROW` of the line; None where they were of several."""
     latest: list[str] = []
-    root = history.state(base).root
-    for state in reversed(history.experiments.values()):
-        if state.root == root and is_idea(state.experiment):
+    for state in reversed(history.line_of(base)):
+        if is_idea(state.experiment):
             latest.append(emitter_of(state.experiment))
             if len(latest) == IN_A_ROW:
                 break

@@ -67,7 +67,7 @@ class Evidence:
 def gather(history: History, base: ExperimentId, running: Collection[ExperimentId] = ()) -> Evidence:
     """The evidence for changes of `base`. `running`: experiments under way beyond those the history knows of."""
     evidence = Evidence()
-    ages = _ages(history, base)
+    ages = {member: age for age, member in enumerate(history.made_of(base))}  # promotions since each
     for member in ages:
         if member in history.experiments:
             changes = history.state(member).experiment.changes
@@ -111,22 +111,6 @@ def keyed(changes: Collection[Change]) -> Iterator[tuple[Key, Value | None]]:
             old, new = literal(change.old), literal(change.new)
             if old is not None and new is not None:
                 yield (change.name, way_of(old, new).value), new
-
-
-def _ages(history: History, base: ExperimentId) -> dict[ExperimentId, int]:
-    """The chain of champions that led to the base, with the promotions since each."""
-    before: dict[ExperimentId, ExperimentId] = {}
-    seen: set[ExperimentId] = set()
-    for verdict in history.promotions:
-        if verdict.experiment not in seen:  # else an earlier champion was made the champion again, which adds nothing
-            before[verdict.experiment] = verdict.champion
-        seen |= {verdict.champion, verdict.experiment}
-    ages: dict[ExperimentId, int] = {}
-    here: ExperimentId | None = base
-    while here is not None and here not in ages:
-        ages[here] = len(ages)
-        here = before.get(here)
-    return ages
 
 
 def _weigh(evidence: Evidence, state: ExperimentState, verdict: Verdict, ages: dict[ExperimentId, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -35,10 +36,20 @@ class Graft:
             if old is None or new is None or path not in files:  # a whole file came or went: nothing to merge with
                 return None
             text = merge_lines(old, files[path], new)
-            if text is None:
+            if text is None or not _parses(path, text):  # lines that fit side by side may still make no program
                 return None
             merged[path] = text
         return merged
+
+
+def _parses(path: str, text: str) -> bool:
+    if not path.endswith(".py"):
+        return True
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def merge_lines(base: str, ours: str, theirs: str) -> str | None:

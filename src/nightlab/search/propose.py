@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nightlab.history import ExperimentState, History
-from nightlab.search.archive import archive, chain_of, chance_of, is_idea, named
+from nightlab.search.archive import archive, chance_of, is_idea, named
 from nightlab.search.catalogue import BY_NAME, CATALOGUE
 from nightlab.search.conjectures import conjectures
 from nightlab.search.credit import INTERVAL, drawn, earned, tired
@@ -257,8 +257,7 @@ class _Search:
     def _surprises(self) -> list[Stone]:
         """What went otherwise than foretold, and stacks that failed, latest first: parts of them are worth a look."""
         found: list[ExperimentId] = []
-        root = self._history.state(self._base).root
-        settled = [s for s in self._history.experiments.values() if s.root == root and is_idea(s.experiment)]
+        settled = [state for state in self._history.line_of(self._base) if is_idea(state.experiment)]
         for state in reversed(settled[-LATEST:]):
             if len(found) < SURPRISES and (has_surprised(state) or is_failed_stack(state)):
                 found.append(state.experiment.id)
@@ -374,7 +373,7 @@ class _Search:
         count = reopened(self._history.line_of(self._base))
         if "stacking" in self._without or count >= AGAIN_SHARE * sum(credit.tried for credit in self._credits.values()):
             return []
-        chain = chain_of(self._history, self._base)
+        chain = self._history.made_of(self._base)
         found = [
             (-chance_of(state.verdict), state.experiment.id)
             for state in self._history.line_of(self._base)

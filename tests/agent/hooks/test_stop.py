@@ -15,9 +15,10 @@ from nightlab.autonomy import Autonomy, look, wish
 from nightlab.config import load_settings
 from nightlab.discovering import Places
 from nightlab.git import Git
+from nightlab.ledger import glance
 from nightlab.memory import open_ledger
 from nightlab.runner import lock
-from nightlab.types import Exhausted, NightBegan, NightId
+from nightlab.types import STOP, Exhausted, NightBegan, NightId, Noted
 from tests.agent.hooks.agents import COMMAND, TRAIN, Agent, Listed, make
 from tests.builders import Repo
 from tests.cli.shell import Shell
@@ -264,6 +265,16 @@ def test_the_stop_file_ends_it_and_the_users_word_takes_it_away(agent: Agent) ->
     assert agent.stops() == ""
     agent.prompts("continue the loop")
     assert not stop.exists()
+    assert agent.stops() != ""
+
+
+def test_the_stop_command_ends_it_until_the_user_speaks(agent: Agent) -> None:
+    """`nightlab stop` is a word too: no agent is asked after it, and a sentence that starts the loop is a later one."""
+    assert glance.STOP == STOP
+    with open_ledger(load_settings(agent.root)) as ledger:
+        ledger.append(Noted(topic=STOP, text="asked to stop by a person"))
+    assert agent.stops() == ""
+    agent.prompts("continue the loop")
     assert agent.stops() != ""
 
 

@@ -115,7 +115,11 @@ class Lexer:
             elif quote:
                 found.extend(self._double())
             else:
-                found.append(self._run(char, quoted=quoted))
+                run = self._run(char, quoted=quoted)
+                if found and isinstance(last := found[-1], Literal) and last.quoted == quoted:
+                    found[-1] = Literal(last.text + run.text, quoted)
+                else:
+                    found.append(run)
         return found
 
     def _run(self, char: str, *, quoted: bool) -> Literal:

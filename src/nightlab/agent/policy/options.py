@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from nightlab.agent.policy.noun import noun
 
-_SAME = (
-    (re.compile(r"python[\d.]*w?|pypy[\d.]*|ipython[\d.]*"), "python"),
-    (re.compile(r"pip[\d.]*"), "pip"),
-    (re.compile(r"(ba|da|z|k|a|fi|mk)?sh|rbash"), "bash"),
-    (re.compile(r"g(sed|cp|mv|rm|ln|dd|tee|head|tail|find|xargs|install|truncate|sort|shred|timeout|cat)"), r"\1"),
-    (re.compile(r"[gmn]awk"), "awk"),
-    (re.compile(r"(n?vim?|ex|nano|emacs|emacsclient|pico|micro|helix|hx|joe|ed|red|code)"), "editor"),
-    (re.compile(r"(perl|ruby)[\d.]*"), "perl"),
-    (re.compile(r"(node|nodejs|deno|bun|php|lua|Rscript|tclsh|osascript)[\d.]*"), "foreign"),
-    (re.compile(r"(mamba|micromamba|conda)"), "conda"),
-    (re.compile(r"(apt|apt-get|aptitude|yum|dnf|zypper|apk|snap|brew|port|flatpak)"), "apt"),
-    (re.compile(r"(npm|pnpm|yarn)"), "npm"),
-    (re.compile(r"(hf|huggingface-cli)"), "hf"),
-    (re.compile(r"(doas|pkexec)"), "sudo"),
-    (re.compile(r"(mkfs|mke2fs|newfs)(\..+)?"), "mkfs"),
+_ALIKE = {
+    "apt": "apt-get aptitude yum dnf zypper apk snap brew port flatpak",
+    "awk": "gawk mawk nawk",
+    "bash": "sh dash zsh ksh ash fish mksh rbash",
+    "conda": "mamba micromamba",
+    "editor": "vi vim nvim nvi ex nano emacs emacsclient pico micro helix hx joe ed red code",
+    "foreign": "node nodejs deno bun php lua luajit Rscript tclsh osascript",
+    "hf": "huggingface-cli",
+    "mkfs": "mke2fs newfs",
+    "npm": "pnpm yarn",
+    "perl": "ruby",
+    "python": "pypy ipython pythonw",
+    "sudo": "doas pkexec",
+}
+_SAME = {name: same for same, names in _ALIKE.items() for name in names.split()}
+# GNU tools under the names that they have beside others' on a Mac.
+_GNU = (
+    "cat",
+    "cp",
+    "dd",
+    "find",
+    "head",
+    "install",
+    "ln",
+    "mv",
+    "rm",
+    "sed",
+    "shred",
+    "sort",
+    "tail",
+    "tee",
+    "truncate",
 )
+_SAME |= {f"g{name}": name for name in (*_GNU, "xargs")}
 
 
 def canonical(name: str) -> str:
-    """One name for programs that read their arguments alike."""
-    for form, same in _SAME:
-        if match := form.fullmatch(name):
-            return match.expand(same)
-    return name
+    """One name for programs that read their arguments alike: `python3.12` is `python`, `zsh` is `bash`."""
+    if name.startswith("mkfs."):
+        return "mkfs"
+    plain = name.rstrip("0123456789.") or name
+    if plain in {"python", "pip", "perl"}:
+        return plain
+    return _SAME.get(name) or _SAME.get(plain) or name
 
 
 @noun

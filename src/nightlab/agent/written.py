@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightlab import older
-from nightlab.cli.compose import IGNORED
-from nightlab.cli.handwritten import Left, existing, read_crash, read_result
-from nightlab.config import Settings
+from nightlab.agent.handwritten import Left, existing, read_crash, read_result
+from nightlab.config import IGNORED, Settings
 from nightlab.errors import AlreadyRecordedError, LedgerError
 from nightlab.git import Git
 from nightlab.history import run_names
