@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nightlab.ledger.glance import AUTONOMY, Glance, Note
+from nightlab.ledger.glance import AUTONOMY, STOP, Glance
 
 REASON = 240  # characters of the words that are kept as the reason (2.1)
 WORDS = 500  # characters of them that are kept at all (2.1)
@@ -58,16 +57,18 @@ def of_note(text: str) -> Autonomy:
     return Autonomy(word == _ON, reason)
 
 
-def of_notes(notes: Sequence[Note], mirror: bytes) -> Autonomy:
-    """What was said last, by the ledger's notes of it, else by what state.json holds."""
+def said(glance: Glance, mirror: bytes) -> Autonomy:
+    """What was said last, by the ledger's notes of it, else by what state.json holds. `nightlab stop` is a word too."""
+    notes, stops = glance.notes(AUTONOMY), glance.notes(STOP)
+    if stops and (not notes or notes[-1].seq < stops[-1].seq):
+        return Autonomy(False, stops[-1].text)
     return of_note(notes[-1].text) if notes else _of_mirror(mirror)
 
 
 def look(database: Path, mirror: Path) -> Autonomy:
     """The same of a ledger that nobody has opened."""
     with Glance(database) as glance:
-        notes = glance.notes(AUTONOMY)
-    return of_notes(notes, b"" if notes or not mirror.is_file() else mirror.read_bytes())
+        return said(glance, mirror.read_bytes() if mirror.is_file() else b"")
 
 
 def _of_mirror(data: bytes) -> Autonomy:

@@ -29,7 +29,7 @@ from nightlab.ledger import mirrors as files
 from nightlab.ledger.glance import ASK, AUTONOMY, PLAN, Glance
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.search.archive import is_idea
-from nightlab.types import EMITTERS
+from nightlab.types import EMITTERS, Noted
 
 if TYPE_CHECKING:
     from nightlab.ledger import Ledger
@@ -145,7 +145,7 @@ def _head(settings: Settings) -> tuple[str, str, str]:
 
 
 def _autonomy(glance: Glance, path: Path) -> autonomy.Autonomy:
-    return autonomy.of_notes(glance.notes(AUTONOMY), _read(path))
+    return autonomy.said(glance, _read(path))
 
 
 def _promised(glance: Glance) -> PlanRow | None:
@@ -178,6 +178,19 @@ def keep_up(ledger: Ledger, settings: Settings, now: float, view: View | None = 
     written = _read(places.events)
     told = [*_lines(view, set(_names(written))), *_new(notes, written)]
     files.append(places.events, "".join(line for _, line in sorted(told, key=lambda pair: pair[0])))
+
+
+def say(settings: Settings, said: autonomy.Autonomy, now: float) -> None:
+    """Record what a user said of an agent's going on by itself, and bring the files up to date with it.
+
+    Raises:
+        LedgerError: the disk refuses.
+    """
+    from nightlab.memory import open_ledger
+
+    with open_ledger(settings) as ledger:
+        ledger.append(Noted(topic=AUTONOMY, text=autonomy.text_of(said)))
+    catch_up(settings, now)
 
 
 def catch_up(settings: Settings, now: float) -> None:

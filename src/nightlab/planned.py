@@ -6,19 +6,15 @@ from random import Random
 
 from nightlab import decide
 from nightlab.config import Settings
-from nightlab.discovery.plans import pending_plan, preview
-from nightlab.discovery.shapes import PlanRow
-from nightlab.discovery.view import View
 from nightlab.errors import GitError, LabError
 from nightlab.git import Git
 from nightlab.history import History
 from nightlab.runner import machine
 from nightlab.runner.workspace import pinned
 from nightlab.search.evidence import reopened
-from nightlab.search.niches import emitter_of, kind_of_changes
 from nightlab.search.propose import Proposer, nothing_known, published
 from nightlab.sources import Sources
-from nightlab.types import EMITTERS, Again, Exhausted, Files, Idea, Phase, Plan
+from nightlab.types import Again, Exhausted, Files, Idea
 
 SEED = 0  # of a night's search where nobody names another
 RECIPE_METRIC = "val_bpb"  # which the published recipe's response surface is measured in: of others it says nothing
@@ -75,34 +71,3 @@ def planned(history: History, settings: Settings, git: Git) -> Idea | Again | Ex
         seed, asked = SEED, reopened(history.line)
     rng = Random(f"{seed}:{asked}")  # as the loop's: the same idea follows
     return proposer.propose(history, base, Sources(settings, git).at(history.state(base).experiment.commit), rng)
-
-
-def next_plan(view: View, settings: Settings, git: Git, now: float) -> PlanRow:
-    """The plan that waits for its run, else what the search would answer now, else the baseline.
-
-    Raises:
-        GitError: the base's commit cannot be read.
-    """
-    pending = pending_plan(view)
-    if pending is not None:
-        return pending
-    idea = planned(view.history, settings, git)
-    if isinstance(idea, Idea):
-        kind = kind_of_changes(idea.changes)
-        why = idea.hypothesis or idea.description
-        return preview(view, idea.plan, hypothesis=f"{idea.description}: {why}", kind=kind, at=now)
-    if isinstance(idea, Again):
-        state = view.history.state(idea.experiment)
-        plan = Plan(emitter=emitter_of(state.experiment), brief=idea.because)
-        text, kind = f"Run #{state.number} again: {idea.because}", view.survey.niche(idea.experiment).kind
-        return preview(view, plan, hypothesis=text, kind=kind, at=now)
-    if isinstance(idea, Exhausted):
-        plan = Plan(emitter=EMITTERS[0], brief="The built-in search has nothing left to propose.")
-        return preview(view, plan, hypothesis=idea.reason, kind="other", at=now)
-    return baseline_plan(view, now)
-
-
-def baseline_plan(view: View, now: float) -> PlanRow:
-    """The plan before there is anything to improve on."""
-    text = "Run the committed source unchanged first: everything else is measured against it."
-    return preview(view, Plan(emitter=EMITTERS[0], phase=Phase.BASELINE), hypothesis=text, kind="other", at=now)

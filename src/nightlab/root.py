@@ -7,6 +7,7 @@ from pathlib import Path
 from nightlab.errors import NoRepositoryError
 
 CONFIG_NAME = "nightlab.toml"
+FOR_LAB = "NIGHTLAB_AGENT"  # in the environment of an agent that a night asks for an idea: the lab it works for
 
 
 def find_root(start: Path) -> Path:

@@ -10,9 +10,9 @@ from random import Random
 
 import pytest
 
-from nightlab.agent.proposing.agent import VARIABLE
 from nightlab.agent.proposing.fake import ScriptedEndpoint
 from nightlab.loop import Lab
+from nightlab.root import FOR_LAB
 from nightlab.runner.tree import with_variable
 from nightlab.search.source import parse
 from nightlab.types import Again, Answer, Exhausted, Failed, Idea, Thinking
@@ -93,7 +93,7 @@ def test_an_idea_that_is_not_wanted_any_more_leaves_nothing(lab: Asking) -> None
         if not isinstance(found, Idea | Again | Exhausted | Failed):
             assert found.poll() is None
             found.cancel()
-            assert with_variable(VARIABLE, str(lab.root)) == []
+            assert with_variable(FOR_LAB, str(lab.root)) == []
             assert not list((lab.root.parent / "cache").rglob("agent-*"))
         assert isinstance(answered(opened, lab, 1), Idea)
 

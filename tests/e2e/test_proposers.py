@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.agent.proposing.agent import VARIABLE
 from nightlab.agent.proposing.fake import Deed, Request, Say, ScriptedEndpoint, Silent
+from nightlab.root import FOR_LAB
 from nightlab.runner.tree import with_variable
 from tests.agent.proposing.asking import edit, wants_ideas
 from tests.e2e.labs import TOML, UserLab, make
@@ -94,10 +94,10 @@ def test_an_agent_dies_with_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyP
     lab = make(tmp_path / "lab")
     loop = lab.start("run", "--runs", "2", "--proposer", shlex.join([sys.executable, str(tmp_path / "agent.py")]))
     root = os.path.realpath(lab.root)
-    until(lambda: len(with_variable(VARIABLE, root)) >= 3)  # warden, agent and what it started
+    until(lambda: len(with_variable(FOR_LAB, root)) >= 3)  # warden, agent and what it started
     loop.kill()
     loop.wait()
-    until(lambda: not with_variable(VARIABLE, root))
+    until(lambda: not with_variable(FOR_LAB, root))
 
 
 @pytest.mark.parametrize(

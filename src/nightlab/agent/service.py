@@ -105,13 +105,12 @@ class Service:
 
     def plan(self) -> PlanNow:
         """What the search asks for next; keeps and starts nothing."""
+        from nightlab.agent.plans import next_plan
         from nightlab.discovery.plans import prompt
         from nightlab.discovery.review import best_text
-        from nightlab.git import Git
-        from nightlab.planned import next_plan
 
         with self._view() as view:
-            row = next_plan(view, self.settings, Git(self.settings.root), self.clock())
+            row = next_plan(view, self.settings, self.clock())
             avoid = [one for one in view.archive.no_fly if not one.has_expired]
             return PlanNow(
                 plan_id=row.plan_id,
@@ -354,20 +353,15 @@ class Service:
     def stop(self, by: str) -> Stopped:
         """Ask whoever works on the lab to end as cleanly as by Ctrl-C. What is recorded stays, and can be gone on with.
 
-        Agents are asked by their hooks to go on no longer.
-
         Args:
             by: who asks, for the notebook.
         """
-        from nightlab.autonomy import Autonomy, text_of
-        from nightlab.ledger.glance import AUTONOMY
         from nightlab.memory import open_ledger
 
-        off = Autonomy(enabled=False, reason=f"stopped by {by}")
         with open_ledger(self.settings) as ledger:
             worked = is_worked(self.settings) is True
             running = len(ledger.history(patches=False).running)
-            ledger.append(Noted(topic=STOP, text=f"asked to stop by {by}"), Noted(topic=AUTONOMY, text=text_of(off)))
+            ledger.append(Noted(topic=STOP, text=f"asked to stop by {by}"))
         todo = "`nightlab run` goes on with the night, `nightlab wait` with what is undecided"
         return Stopped(was_worked=worked, running=running, next=todo if worked else f"nobody was working; {todo}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.cli.compose import add_lab_option, settings_of
-from nightlab.errors import GitError, NotFoundError
+from nightlab.errors import NotFoundError
 
 if TYPE_CHECKING:
     from nightlab.config import MetricSettings, Settings
-    from nightlab.discovery.shapes import PlanRow
     from nightlab.discovery.view import View
     from nightlab.history import History
 
@@ -192,29 +190,18 @@ def research_archive(args: argparse.Namespace) -> int:
 
 def research_next(args: argparse.Namespace) -> int:
     """Print the plan for the next experiment, and what an agent that may go on is asked. Starts and keeps nothing."""
+    from nightlab.agent.plans import next_plan
     from nightlab.cli.views import print_json
     from nightlab.discovery.plans import prompt
     from nightlab.report.text import block
 
     settings = settings_of(args.lab)
     with _view(settings) as view:
-        plan = _next_plan(view, settings, time.time())
+        plan = next_plan(view, settings, time.time())
         print_json(plan)
         if view.autonomy[0]:
             print(f"\nNext continuation prompt:\n\n{block(prompt(view, plan))}")
     return 0
-
-
-def _next_plan(view: View, settings: Settings, now: float) -> PlanRow:
-    """The plan for the next experiment; one that git does not let us work out is told as the baseline's."""
-    from nightlab.git import Git
-    from nightlab.planned import baseline_plan, next_plan
-
-    try:
-        return next_plan(view, settings, Git(settings.root), now)
-    except GitError as exc:
-        print(f"note: {exc.args[0]}", file=sys.stderr)
-        return baseline_plan(view, now)
 
 
 def research_parse_run(args: argparse.Namespace) -> int:

@@ -21,13 +21,13 @@ is in results/nightlab/hooks.log. `nightlab agents install CLIENT` writes the fe
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    import argparse
+    from argparse import RawDescriptionHelpFormatter
 
     parser = commands.add_parser(
         "hook",
         help="answer an event of a coding agent (stdin: JSON)",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
     parser.set_defaults(handler=cmd_hook)

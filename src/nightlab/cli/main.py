@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import importlib
 import io
@@ -10,13 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from nightlab import __version__
+from nightlab.cli.compose import settings_of
 from nightlab.errors import LedgerDamagedError, NightlabError
-
-if TYPE_CHECKING:
-    import argparse
+from nightlab.report import text as safe
 
 _HINTS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some disk space (`df -h`), then the same again"),
@@ -46,9 +46,9 @@ _MODULES = {
     "agents": "agents",
     **dict.fromkeys(("mcp", "stop"), "mcp"),
     "undo": "chain",
-    "hook": "hook",
     "exec": "execute",
     "quick": "quick",
+    "hook": "hook",
     "simulate": "simulate",
 }
 """Command -> the module that has it. A door is a process start, so only the module that is asked for is imported."""
@@ -56,8 +56,6 @@ _MODULES = {
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
     """The whole command line, or as much of it as one command needs."""
-    import argparse
-
     parser = argparse.ArgumentParser(
         prog="nightlab", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,11 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal in another encoding shows "?" where it has no letter
     words = sys.argv[1:] if argv is None else argv
-    if words and words[0] == "hook":  # asked by the hundred: reading its one word in earnest costs a tenth of it
-        from nightlab.cli.hook import at_once
-
-        if at_once(words[1:]):
-            return 0
     args = build_parser(words[0] if words else "").parse_args(words)
     code = 0
     try:
@@ -113,7 +106,6 @@ def _handle(args: argparse.Namespace) -> int:
         return handler(args)
     except LedgerDamagedError as exc:
         damage = exc
-    from nightlab.cli.compose import settings_of
     from nightlab.rebuild import repair
 
     try:
@@ -129,8 +121,6 @@ def _handle(args: argparse.Namespace) -> int:
 
 def _complain(message: str, hint: str, kind: str = "error") -> None:
     """Say what is wrong. Messages quote files, commits and agents, so what could steer a terminal is taken out."""
-    from nightlab.report import text as safe
-
     with suppress(OSError, ValueError):  # nobody reads it: the exit code has to do
         print(f"{kind}: {safe.block(message)}", file=sys.stderr)
         if hint:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 AUTONOMY = "autonomy"  # topics of notes: what an agent's user has said of going on by itself
 PLAN = "plan"  # what an agent was asked to carry out
 ASK = "ask"  # that it was asked to go on instead of stopping
+STOP = "stop"  # that whoever works on the lab shall end (`types.STOP`, which costs loading all nouns)
 OF_AGENTS = frozenset({AUTONOMY, PLAN, ASK})  # none of which is about a night
 
 

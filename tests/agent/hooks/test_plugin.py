@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import stat
 import subprocess
 import sys
 from importlib import resources
@@ -16,7 +14,7 @@ import pytest
 
 NODE = shutil.which("node")
 DRIVE = """
-import { Nightlab } from "./plugin.mjs"
+import { Nightlab } from "./.opencode/plugins/plugin.mjs"
 const prompts = []
 const client = { session: { promptAsync: async (given) => { prompts.push(given) } } }
 const hooks = await Nightlab({ client, directory: "/lab" })
@@ -56,18 +54,18 @@ print(json.dumps(said) if said else "", end="")
 def run(tmp_path: Path, door: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What the plugin did, and what it told the door."""
     plugin = resources.files("nightlab") / "agent" / "hooks" / "opencode.js"
-    (tmp_path / "plugin.mjs").write_text(plugin.read_text(encoding="utf-8"))
+    placed, command = tmp_path / ".opencode" / "plugins" / "plugin.mjs", tmp_path / ".agents" / "nightlab.sh"
+    for path in (placed, command):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    placed.write_text(plugin.read_text(encoding="utf-8"))
     (tmp_path / "drive.mjs").write_text(DRIVE)
     log = tmp_path / "log.jsonl"
     log.touch()
-    command = tmp_path / "nightlab"
-    command.write_text(f"#!{sys.executable}\n" + door.format(log=str(log)))
-    command.chmod(command.stat().st_mode | stat.S_IXUSR)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    script = tmp_path / "door.py"
+    script.write_text(door.format(log=str(log)))
+    command.write_text(f'exec "{sys.executable}" "{script}"\n')
     assert NODE is not None
-    done = subprocess.run(
-        [NODE, "drive.mjs"], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, check=True
-    )
+    done = subprocess.run([NODE, "drive.mjs"], cwd=tmp_path, capture_output=True, check=True)
     return json.loads(done.stdout), [json.loads(line) for line in log.read_text().splitlines()]
 
 

@@ -15,9 +15,11 @@ from nightlab.autonomy import Autonomy, look, wish
 from nightlab.config import load_settings
 from nightlab.discovering import Places
 from nightlab.git import Git
+from nightlab.ledger import glance
 from nightlab.memory import open_ledger
+from nightlab.root import FOR_LAB
 from nightlab.runner import lock
-from nightlab.types import Exhausted, NightBegan, NightId
+from nightlab.types import STOP, Exhausted, NightBegan, NightId, Noted
 from tests.agent.hooks.agents import COMMAND, TRAIN, Agent, Listed, make
 from tests.builders import Repo
 from tests.cli.shell import Shell
@@ -139,6 +141,20 @@ def test_without_autonomy_an_agent_may_stop(agent: Agent) -> None:
     agent.prompts("stop the loop")
     assert agent.stops() == ""
     assert not events(agent, "stop_continue")
+
+
+def test_an_agent_that_a_night_asked_for_an_idea_is_led_by_nobody_else(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the environment that `--proposer 'agent ...'` gives it hooks say nothing, but for what the policy refuses."""
+    with_history(agent)
+    assert agent.stops()
+    monkeypatch.setenv(FOR_LAB, str(agent.root))
+    assert agent.stops() == ""
+    assert agent.tell("SessionStart", source="startup") is None
+    assert agent.prompts("never stop") == ""
+    assert agent.before("ls") == ""
+    assert agent.before("git push")
 
 
 def test_a_branch_of_somebody_elses_is_asked_for_once(agent: Agent) -> None:
@@ -264,6 +280,16 @@ def test_the_stop_file_ends_it_and_the_users_word_takes_it_away(agent: Agent) ->
     assert agent.stops() == ""
     agent.prompts("continue the loop")
     assert not stop.exists()
+    assert agent.stops() != ""
+
+
+def test_the_stop_command_ends_it_until_the_user_speaks(agent: Agent) -> None:
+    """`nightlab stop` is a word too: no agent is asked after it, and a sentence that starts the loop is a later one."""
+    assert glance.STOP == STOP
+    with open_ledger(load_settings(agent.root)) as ledger:
+        ledger.append(Noted(topic=STOP, text="asked to stop by a person"))
+    assert agent.stops() == ""
+    agent.prompts("continue the loop")
     assert agent.stops() != ""
 
 

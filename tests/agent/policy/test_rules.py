@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from nightlab.agent.policy import Ground, judge
 from nightlab.agent.policy.ground import ground_of
+from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Deny
 from nightlab.config import load_settings
 from nightlab.root import CONFIG_NAME
@@ -17,7 +17,7 @@ GROUND = Ground(root=Path("/work/lab"), cwd=Path("/work/lab"), home=Path("/home/
 
 
 def on(**changes: object) -> Ground:
-    return dataclasses.replace(GROUND, **changes)  # type: ignore[arg-type]
+    return altered(GROUND, **changes)
 
 
 def rule(command: str, ground: Ground = GROUND) -> str | None:
@@ -88,7 +88,7 @@ def test_links_are_followed_where_the_ground_can(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("research")
     ground = Ground(root=tmp_path, cwd=tmp_path, home=Path("/home/user"), branch="")
     assert rule("echo > link/core.py", ground) is None
-    assert rule("echo > link/core.py", dataclasses.replace(ground, resolve=Path.resolve)) == "control"
+    assert rule("echo > link/core.py", altered(ground, resolve=Path.resolve)) == "control"
 
 
 # --- nightlab.toml ----------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.agent.proposing.agent import NOTE, PLAN_VARIABLE, VARIABLE, end_strays, logs_of, names_of
+from nightlab.agent.proposing.agent import NOTE, PLAN_VARIABLE, end_strays, logs_of, names_of
 from nightlab.config import ProposerSettings
+from nightlab.root import FOR_LAB
 from nightlab.runner import workspace
 from nightlab.runner.tree import with_variable
 from nightlab.types import Decision
@@ -143,7 +144,7 @@ def test_an_agent_is_ended_at_its_limit_with_all_it_started(agent: Path) -> None
     history = lab.night(ideas=1)
     assert who(history) == [NAME]
     assert calls(lab)[0].note == "it was ended at its limit of 0.05 minutes"
-    assert with_variable(VARIABLE, str(lab.root)) == []
+    assert with_variable(FOR_LAB, str(lab.root)) == []
 
 
 def test_an_agent_s_output_is_bounded_and_obeyed_by_nobody(agent: Path) -> None:
@@ -177,7 +178,7 @@ def test_ctrl_c_ends_an_agent(agent: Path) -> None:
             opened.run_night()
         (call,) = opened.history.consulted
     assert call.said.cut_off
-    assert with_variable(VARIABLE, str(lab.root)) == []
+    assert with_variable(FOR_LAB, str(lab.root)) == []
     assert not list((agent.parent / "cache").rglob("agent-*"))
 
 
@@ -185,8 +186,8 @@ def test_what_an_earlier_loop_left_behind_is_ended(agent: Path) -> None:
     """An agent whose warden was killed dies when the next night begins."""
     lab = lab_of(agent, APPEND)
     words = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with subprocess.Popen(words, env={**os.environ, VARIABLE: str(lab.root)}) as stray:
-        while stray.pid not in with_variable(VARIABLE, str(lab.root)):
+    with subprocess.Popen(words, env={**os.environ, FOR_LAB: str(lab.root)}) as stray:
+        while stray.pid not in with_variable(FOR_LAB, str(lab.root)):
             time.sleep(0.01)
         lab.night(ideas=1)
         assert stray.wait(30.0) == -signal.SIGKILL
@@ -235,4 +236,4 @@ def test_names_hold_no_secrets() -> None:
 def test_the_plan_s_variable_is_the_documented_one() -> None:
     """docs/models.md names the variables that an agent finds."""
     page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in page for name in (PLAN_VARIABLE, VARIABLE, NOTE))
+    assert all(f"`{name}`" in page for name in (PLAN_VARIABLE, FOR_LAB, NOTE))

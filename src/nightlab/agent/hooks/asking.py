@@ -174,12 +174,9 @@ def _is_recorded(settings: Settings, view: View) -> bool:
 
 
 def _next(settings: Settings, view: View, now: float) -> _Wanted:
-    from nightlab.planned import baseline_plan, next_plan
+    from nightlab.agent.plans import next_plan
 
-    try:
-        plan = next_plan(view, settings, Git(settings.root), now)
-    except NightlabError:
-        plan = baseline_plan(view, now)
+    plan = next_plan(view, settings, now)
     files = ", ".join(settings.editable)
     todo = f'Edit {files}, then: nightlab try --description "what you changed, and from what to what"'
     return _Wanted(NEXT, f"{prompt(view, plan)}\n{todo}", plan)

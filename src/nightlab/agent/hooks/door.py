@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nightlab.agent.hooks.clients import CLIENTS, Client, Told
+from nightlab.agent.hooks.clients import CLIENTS, Told
+from nightlab.agent.hooks.events import Event
 from nightlab.agent.hooks.place import root_of
 from nightlab.agent.hooks.respond import Policy, Responder
 
@@ -29,24 +30,19 @@ def answer(client: str, given: bytes, policy: Callable[[], Policy], clock: Calla
         policy: gives what judges shell commands.
         clock: UTC seconds since the epoch.
     """
-    told: Told = {}
+    event: Event | None = None
     try:
-        spoken = CLIENTS[client]
-        told = _object(given)
-        return _answer(spoken, told, policy, clock)
+        spoken, told = CLIENTS[client], _object(given)
+        event = spoken.read(spoken, told)
+        if event is None:
+            return b""
+        said = spoken.write(spoken, told, event, Responder(policy, clock).answer(event))
+        return b"" if said is None else json.dumps(said).encode() + b"\n"
     except Exception:  # whatever it is: an agent that is stopped by its lab's hook is worse than one without a hook
         from traceback import format_exc
 
-        _complain(told, clock(), format_exc())
+        _complain(event, clock(), format_exc())
         return b""
-
-
-def _answer(client: Client, told: Told, policy: Callable[[], Policy], clock: Callable[[], float]) -> bytes:
-    event = client.read(client, told)
-    if event is None:
-        return b""
-    said = client.write(client, told, event, Responder(policy, clock).answer(event))
-    return b"" if said is None else json.dumps(said).encode() + b"\n"
 
 
 def _object(given: bytes) -> Told:
@@ -60,11 +56,10 @@ def _object(given: bytes) -> Told:
     return found if isinstance(found, dict) else {}
 
 
-def _complain(told: Told, now: float, trouble: str) -> None:
+def _complain(event: Event | None, now: float, trouble: str) -> None:
     """Write an error down where the lab's owner finds it, if there is a lab."""
     try:
-        cwd = told.get("cwd")
-        root = root_of(cwd) if isinstance(cwd, str) else None
+        root = root_of(event.speaker.cwd) if event is not None else None
         directory = (root or Path("/nonexistent")) / "results" / "nightlab"
         if not directory.is_dir():
             return
@@ -72,8 +67,7 @@ def _complain(told: Told, now: float, trouble: str) -> None:
         if path.exists() and path.stat().st_size > LOG_SIZE:
             os.replace(path, path.with_name("hooks.log.1"))
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-        event = str(told.get("hook_event_name") or told.get("event"))[:80]
         with path.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(f"{moment} {event!r}\n{trouble[-8000:]}\n")
+            file.write(f"{moment} {type(event).__name__}\n{trouble[-8000:]}\n")
     except Exception:  # nowhere is left to say it
         return

@@ -26,7 +26,8 @@ from nightlab.agent.hooks.memo import Memo
 from nightlab.agent.hooks.place import Checkout, Place, checkout, has_noted, locked, place_at, root_of
 from nightlab.agent.hooks.sheet import Sheet, sheet
 from nightlab.autonomy import Autonomy
-from nightlab.ledger.glance import AUTONOMY, Glance
+from nightlab.ledger.glance import Glance
+from nightlab.root import FOR_LAB
 
 LONGEST = 9000  # characters of context: Codex passes 9,900 on whole and Claude Code 10,000
 _HANDED_ON = ("hook_context", "hook_prompt", "system-reminder")  # elements in which clients put others' words
@@ -76,6 +77,11 @@ class Responder:
         place = place_at(root) if root is not None else None
         if place is None:
             return NOTHING
+        if os.environ.get(FOR_LAB):  # a night asked it for one idea: it is kept from harm, and led by nobody else
+            refused = isinstance(event, BeforeTool) and self._refusal(
+                place, event.tool, Path(cwd), checkout(place.root)
+            )
+            return Answer(deny=refused, told=refused) if refused else NOTHING
         if isinstance(event, BeforeTool):
             return self._before(place, event, Path(cwd))
         if isinstance(event, AfterTool):
@@ -108,7 +114,10 @@ class Responder:
         if wanted is not None:
             if wanted != said.enabled or not said.reason:
                 said = Autonomy(wanted, " ".join(words.split())[: autonomy.WORDS])
-                _say(place, said, self._clock())
+                from nightlab.config import load_settings
+                from nightlab.discovering import say
+
+                say(load_settings(place.root), said, self._clock())
             lines.append(f"Autonomy was just {'enabled' if wanted else 'disabled'} by this prompt.")
             if wanted:
                 place.stop.unlink(missing_ok=True)
@@ -219,19 +228,6 @@ class Responder:
 def _seq(place: Place) -> int:
     with Glance(place.database) as glance:
         return glance.seq()
-
-
-def _say(place: Place, said: Autonomy, now: float) -> None:
-    """Record what a user said of autonomy, and bring the older files up to date with it."""
-    from nightlab.config import load_settings
-    from nightlab.discovering import catch_up
-    from nightlab.memory import open_ledger
-    from nightlab.types import Noted
-
-    settings = load_settings(place.root)
-    with open_ledger(settings) as ledger:
-        ledger.append(Noted(topic=AUTONOMY, text=autonomy.text_of(said)))
-    catch_up(settings, now)
 
 
 def spoken(prompt: str) -> str:

@@ -27,6 +27,7 @@ from nightlab.agent.proposing.work import Work
 from nightlab.errors import BackendError, EditError, NightlabError
 from nightlab.git import Git
 from nightlab.report.text import plain
+from nightlab.root import FOR_LAB
 from nightlab.runner import workspace
 from nightlab.runner.files import read_small, write_atomic
 from nightlab.runner.hashes import hash_files
@@ -34,7 +35,6 @@ from nightlab.runner.tree import kill_marked
 from nightlab.search.niches import Survey
 from nightlab.types import Consulted, Files, Idea, RunId
 
-VARIABLE = "NIGHTLAB_AGENT"  # in an agent's environment: the lab that it works for
 PLAN_VARIABLE = "NIGHTLAB_PLAN"  # the file that holds its prompt
 PLACEHOLDER = "{prompt}"  # in a command line: where the prompt goes; without it, it is the last argument
 NOTE = ".nightlab-idea"  # in its workspace: what it says of its change
@@ -161,7 +161,7 @@ class Agent:
 
     def _environment(self, plan: Path) -> dict[str, str]:
         """Ours, with its keys; the agent is told for whom it works."""
-        env = {**_surroundings(), VARIABLE: str(self._desk.settings.root), PLAN_VARIABLE: str(plan)}
+        env = {**_surroundings(), FOR_LAB: str(self._desk.settings.root), PLAN_VARIABLE: str(plan)}
         home = os.path.dirname(os.path.dirname(os.path.abspath(nightlab.__file__)))
         paths = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
         if home in map(os.path.abspath, paths):  # nightlab itself is found only through it
@@ -281,7 +281,7 @@ def _surroundings() -> dict[str, str]:
 
 def end_strays(root: Path) -> int:
     """Kill agents of a lab that outlived loop and warden; returns how many processes that were. Needs the lease."""
-    return kill_marked(VARIABLE, str(root))
+    return kill_marked(FOR_LAB, str(root))
 
 
 def logs_of(results: Path) -> Path:
