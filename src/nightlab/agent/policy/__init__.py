@@ -13,7 +13,6 @@ from nightlab.agent.policy.filing import FILING
 from nightlab.agent.policy.foreign import FOREIGN
 from nightlab.agent.policy.gitting import GIT
 from nightlab.agent.policy.ground import ground_of
-from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.machine import Machine
 from nightlab.agent.policy.nouns import CONTROL, Deny, Ground, Opaque, Refusal
 from nightlab.agent.policy.packages import PACKAGES
@@ -22,6 +21,7 @@ from nightlab.agent.policy.rules import Rules
 from nightlab.agent.policy.runners import RUNNERS
 from nightlab.agent.policy.shell import parse
 from nightlab.agent.policy.state import Streams
+from nightlab.agent.policy.syntax import ParserError, UnreadableError
 from nightlab.agent.policy.values import cleaned
 
 __all__ = ["CONTROL", "Deny", "Ground", "Refusal", "ground_of", "judge"]
@@ -40,4 +40,10 @@ def judge(command: str, ground: Ground) -> Refusal | None:
     except (UnreadableError, RecursionError) as exc:
         why = str(exc) if isinstance(exc, UnreadableError) else "it is nested too deeply"
         return rules.first([*machine.acts, Opaque(f"as a shell command, since {why}")])
+    except ParserError as exc:
+        return rules.first(machine.acts) or Refusal(
+            "unreadable",
+            f"The parser of shell commands, shfmt, {exc}, so only plain words can be judged.",
+            "Run `nightlab agents doctor`, which says how to mend it.",
+        )
     return rules.first(machine.acts)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from nightlab.agent.policy.expand import Expander, as_text
-from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.nouns import Act, Fetched, Forbidden, Ground, Opaque, Sink, Train, Write
 from nightlab.agent.policy.options import canonical
 from nightlab.agent.policy.places import Places, absolute
@@ -33,6 +32,7 @@ from nightlab.agent.policy.syntax import (
     Simple,
     Substitution,
     Test,
+    UnreadableError,
     Variable,
     Word,
 )
