@@ -328,7 +328,7 @@ def read(text: str) -> File:
         raise ParserError(f"cannot be started ({exc.strerror or exc})") from exc
     said = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode == SYNTAX_ERROR:
-        raise UnreadableError(f"bash would not read it: {said[:200]}")
+        raise UnreadableError(f"the parser stops at {said[:200]}")
     if done.returncode:
         raise ParserError(f"ended with status {done.returncode}")
     if len(done.stdout) > MAX_ANSWER:

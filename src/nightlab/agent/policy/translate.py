@@ -128,9 +128,19 @@ class _Translator:
             )
         if isinstance(cmd, shfmt.FuncDecl):
             return Function(cmd.name.value, self._single(cmd.body))
-        if isinstance(cmd, shfmt.TimeClause | shfmt.CoprocClause):
+        if isinstance(cmd, shfmt.TimeClause):
             return Sequence() if cmd.stmt is None else self._single(cmd.stmt)
+        if isinstance(cmd, shfmt.CoprocClause):
+            return self._coprocess(cmd.stmt)
         return self._test(cmd)
+
+    def _coprocess(self, stmt: shfmt.Stmt) -> Node:
+        """Behind `coproc`, mvdan/sh takes an assignment or the number of a redirection for the program."""
+        if isinstance(stmt.cmd, shfmt.CallExpr) and stmt.cmd.args:
+            first, *more = stmt.cmd.args[0].parts
+            if more or not isinstance(first, shfmt.Lit) or not re.fullmatch(r"[\w./-]*[A-Za-z][\w./-]*", first.value):
+                raise UnreadableError("a coproc begins with something else than the name of a program")
+        return self._single(stmt)
 
     def _test(self, cmd: shfmt.Command) -> Test:
         if isinstance(cmd, shfmt.TestClause):
