@@ -148,6 +148,7 @@ def test_plain_words_read_as_the_parser_reads_them() -> None:
         ("A=([0]=git [1]=push); ${A[@]}", "publish"),
         ("A=([1]=push [0]=git); ${A[@]}", "unreadable"),
         ("git push\0", "unreadable"),
+        ("python - <<-E\n\tp = 'prepare.py'\n\topen(p, 'w')\n\tE", "protected"),  # tabs are no indentation there
     ],
 )
 def test_nothing_hides_where_bash_reads_otherwise(command: str, expected: str) -> None:
