@@ -2,8 +2,8 @@
 
 `judge` parses the command as bash would (`shell`), follows it through the programs that run others down to what it
 would write, delete, install, publish or train (`machine` and the tables of programs), and holds that against the rules
-(`rules`). What it cannot read in a place that matters it refuses with a way out. It runs nothing but the parser (`shfmt`,
-and that only where the command is more than a few plain words) and reads only what the ground lets it read. Whoever gets
+(`rules`). What it cannot read in a place that matters it refuses with a way out. It runs nothing but the parser, and
+that only where the command is more than a few plain words, and reads only what the ground lets it read. Whoever gets
 past it still meets hashes of protected files and clean workspaces.
 """
 

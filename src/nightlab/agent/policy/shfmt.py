@@ -16,7 +16,7 @@ import msgspec
 
 from nightlab.agent.policy.syntax import ParserError, UnreadableError
 
-PATIENCE_S = 5.0  # a text of the greatest length that we read takes a tenth of it on an idle machine
+PATIENCE_S = 5.0  # people write what takes milliseconds; 60 000 commands in one text take two seconds
 MAX_ANSWER = 8_000_000  # bytes; 5 000 commands of one word, or 15 000 words of one command
 SYNTAX_ERROR = 1  # the exit status for a text that bash would refuse too; others are the program's own trouble
 
