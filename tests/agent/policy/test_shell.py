@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from nightlab.agent.policy import Ground
-from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.machine import Handler, Machine
 from nightlab.agent.policy.shell import parse
 from nightlab.agent.policy.state import Call, Streams
+from nightlab.agent.policy.syntax import UnreadableError
 from nightlab.agent.policy.values import PIECE, UNKNOWN
 
 DATA = Path(__file__).parent / "data"

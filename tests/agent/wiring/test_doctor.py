@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nightlab.agent.policy import shfmt
 from nightlab.agent.wiring import clients, talking
 from nightlab.agent.wiring.doctor import Check, Status, examine
 from nightlab.agent.wiring.placing import Wiring
@@ -33,7 +34,8 @@ def test_all_is_well(bench: Bench) -> None:
     bench.wiring.install(["codex"])
     checks = examine(bench.wiring, ("codex",))
     assert {check.what: check.status for check in checks} == dict.fromkeys(
-        ("server", "program", "wiring", "hooks", "project trust", "hook trust", "sandbox", "source"), Status.OK
+        ("policy", "server", "program", "wiring", "hooks", "project trust", "hook trust", "sandbox", "source"),
+        Status.OK,
     )
 
 
@@ -52,6 +54,15 @@ def test_a_lab_without_any_client_is_told_how_to_get_one(bench: Bench) -> None:
     assert check.status is Status.FAIL
     assert check.found == "no client is wired here"
     assert check.next_step == "nightlab agents install codex|claude|gemini|opencode|cursor"
+
+
+def test_a_parser_that_is_missing_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without it all but plain words is refused, which would look like a stubborn policy."""
+    monkeypatch.setattr(shfmt, "program", lambda: str(tmp_path / "shfmt"))
+    check = of(bench, "opencode", "policy")
+    assert check.status is Status.FAIL
+    assert "shfmt" in check.found
+    assert "shfmt-py" in check.next_step
 
 
 # --- program ----------------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from nightlab.agent import policy
 from nightlab.agent.hooks.place import Checkout, Place
-from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.machine import Machine
 from nightlab.agent.policy.nouns import Ground, Train, Write
 from nightlab.agent.policy.places import Places, absolute
 from nightlab.agent.policy.rules import Rules
 from nightlab.agent.policy.shell import parse
 from nightlab.agent.policy.state import Streams
+from nightlab.agent.policy.syntax import ParserError, UnreadableError
 from nightlab.agent.policy.values import UNKNOWN, cleaned
 
 LOG = "run.log"
@@ -50,7 +50,7 @@ class ParsedPolicy:
         watcher = _Watcher(_ground(place, cwd, here), place)
         try:
             watcher.run(parse(cleaned(command)), Streams())
-        except (UnreadableError, RecursionError):
+        except (ParserError, UnreadableError, RecursionError):
             return None  # the policy has refused it
         if watcher.in_the_open:
             return ""
@@ -63,7 +63,7 @@ class _Watcher(Machine):
     """Follows a command and looks for the lab's own; what our doors start is their affair."""
 
     def __init__(self, ground: Ground, place: Place) -> None:
-        super().__init__(ground, policy._HANDLERS)
+        super().__init__(ground, policy.HANDLERS)
         self.in_the_open = False
         self._words = tuple(place.command.split())
         self._root = os.path.realpath(place.root)

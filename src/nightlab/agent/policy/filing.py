@@ -6,8 +6,8 @@ import base64
 import binascii
 import re
 
+from nightlab.agent.policy.escapes import ansi
 from nightlab.agent.policy.expand import as_text
-from nightlab.agent.policy.lexer import ansi
 from nightlab.agent.policy.machine import Handler, Machine
 from nightlab.agent.policy.nouns import Opaque, Publish, Remove, Show, Wiped, Write
 from nightlab.agent.policy.options import Options, parsed

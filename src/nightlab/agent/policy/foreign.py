@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from nightlab.agent.policy.escapes import ansi
 from nightlab.agent.policy.expand import as_text
-from nightlab.agent.policy.lexer import ansi
 from nightlab.agent.policy.machine import Handler, Machine
 from nightlab.agent.policy.nouns import Fetched, Opaque, Remove, Show, Write
 from nightlab.agent.policy.options import parsed

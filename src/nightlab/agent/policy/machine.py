@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from nightlab.agent.policy.expand import Expander, as_text
-from nightlab.agent.policy.lexer import UnreadableError
 from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Act, Fetched, Forbidden, Ground, Opaque, Sink, Train, Write
 from nightlab.agent.policy.options import canonical
@@ -33,6 +32,7 @@ from nightlab.agent.policy.syntax import (
     Simple,
     Substitution,
     Test,
+    UnreadableError,
     Variable,
     Word,
 )
@@ -41,6 +41,7 @@ from nightlab.agent.policy.values import DEEP, FETCHED, HOLES, MAX_TEXT, TRAINED
 Handler = Callable[["Machine", Call], "str | None"]
 MAX_STEPS = 2000  # programs that one command may start before we stop following it
 MAX_DEPTH = 12  # of programs that start programs
+MAX_SCRIPTS = 200  # texts that are parsed on the way, at a few milliseconds each
 MAX_STAGES = 100  # of one pipeline
 
 
@@ -60,6 +61,7 @@ class Machine:
         self.copies: dict[str, str] = {}  # programs under other names
         self.git_aliases: dict[str, str] = {}
         self.steps = 0
+        self.scripts = 0
         self.depth = 0
         self.numbered = 0
         words = _words(ground.command)
@@ -112,6 +114,9 @@ class Machine:
         if FETCHED in text:
             self.note(Fetched(by))
             return UNKNOWN
+        self.scripts += 1
+        if self.scripts > MAX_SCRIPTS:
+            raise UnreadableError("it starts too many scripts")
         try:
             return self.run(parse(as_text(text)), io)
         except UnreadableError as exc:

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from nightlab.agent.policy.noun import noun
 
+MAX_WORDS = 5_000  # of one text, here-documents not counted; a long list of files is a tenth of it
+
+
+class UnreadableError(Exception):
+    """The text is no shell command that we can follow; the message says why."""
+
+
+class ParserError(Exception):
+    """The program that parses could not be asked; the message says why, with it as the subject."""
+
 
 @noun
 class Literal:

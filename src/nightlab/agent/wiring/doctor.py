@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from nightlab import __version__
+from nightlab.agent.policy import shfmt
+from nightlab.agent.policy.syntax import ParserError
 from nightlab.agent.wiring import clients, codex, gemini, talking
 from nightlab.agent.wiring.clients import Client
 from nightlab.agent.wiring.placing import State, Wiring
@@ -61,7 +63,9 @@ def examine(wiring: Wiring, names: tuple[str, ...] = ()) -> tuple[Check, ...]:
     if not chosen:
         some = f"nightlab agents install {'|'.join(clients.NAMES)}"
         return (_check("lab", "wiring", lambda: (Status.FAIL, "no client is wired here", some)),)
-    found = [_check("lab", "server", lambda: _server(wiring))] if (wiring.root / clients.DOOR).is_file() else []
+    found = [_check("lab", "policy", _policy)]
+    if (wiring.root / clients.DOOR).is_file():
+        found.append(_check("lab", "server", lambda: _server(wiring)))
     for name in chosen:
         looks = _looks(wiring, wiring.client(name), is_named=len(names) == 1)
         found += [_check(name, what, look) for what, look in looks.items()]
@@ -179,6 +183,16 @@ def _server(wiring: Wiring) -> _Found:
         found = f"another nightlab answers clients ({server.version}) than you run ({__version__})"
         return Status.NOTE, found, "make them one, or ask that one's doctor"
     return Status.OK, "the MCP server answers", ""
+
+
+def _policy() -> _Found:
+    """The parser that agents' commands are judged by, asked for something that needs it."""
+    try:
+        shfmt.read("ls | cat")
+    except ParserError as exc:
+        mend = "install it again: it comes with nightlab, as the package shfmt-py"
+        return Status.FAIL, f"the parser of shell commands, shfmt, {exc}: all but plain words is refused", mend
+    return Status.OK, "shell commands of agents can be read", ""
 
 
 def _install_nightlab(wiring: Wiring) -> str:
