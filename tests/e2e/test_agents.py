@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.e2e.clients import (
     Visit,
     agents_home,
     binary,
+    end_all,
     environment,
     make_home,
     make_lab,
@@ -93,6 +95,7 @@ def place() -> Iterator[Path]:
     agents_home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=agents_home(), prefix="lab-", ignore_cleanup_errors=True) as made:
         yield Path(made).resolve()
+        end_all(Path(made).resolve())
 
 
 def wired(agent: Agent, client: str, place: Path) -> tuple[UserLab, Path]:
@@ -236,6 +239,36 @@ def test_opencode_that_ends_with_its_model(place: Path) -> None:
     assert "Branch: autoresearch/e2e" in seen.requests[-1].text
     assert "would publish" in seen.news(0) and "keep" in seen.news(1)
     assert tried(lab) == {idea[0]: "keep"}
+
+
+def test_two_agents_at_once(place: Path) -> None:
+    """Codex and Gemini CLI on one lab, each with ideas of its own: every idea is tried once and has its verdict."""
+    codex, gemini = Codex(), Gemini()
+    lab, home = wired(codex, "codex", place)
+    binary(gemini.program)
+    assert lab.nightlab("agents", "install", "gemini").code == 0
+    others = make_home(place / "other-home")
+    (others / ".cache" / "autoresearch").mkdir(parents=True)
+
+    def turns(who: str, values: Sequence[int]) -> list[Turn]:
+        made: list[Turn] = []
+        for value in values:
+            edit = {"path": "train.py", "old": "DECAY = 0.1", "new": f"DECAY = {value}"}
+            made += [
+                Turn(tool="try", arguments={"description": f"{who} decays {value}", "edits": [edit]}),
+                Turn(tool="wait", arguments={"name": "champion"}),
+            ]
+        return [*made, Turn(say="Done.")]
+
+    with ThreadPoolExecutor() as pool:
+        visits = [
+            pool.submit(visit, codex, lab, home, "three, please", turns("Codex", (2, 3, 4))),
+            pool.submit(visit, gemini, lab, others, "three, please", turns("Gemini", (5, 6, 7))),
+        ]
+    for each in visits:
+        assert each.result().code == 0, each.result().err[-2000:]
+    expected = [f"Codex decays {value}" for value in (2, 3, 4)] + [f"Gemini decays {value}" for value in (5, 6, 7)]
+    assert tried(lab) == dict.fromkeys(expected, "discard")
 
 
 @pytest.mark.parametrize("inner", [Codex(), Gemini(sandbox=False), OpenCode()], ids=lambda agent: agent.program)
