@@ -130,7 +130,7 @@ def build(root: Path, count: int) -> float:
     spent = time.perf_counter() - began
     adopt(settings, time.time())
     (root / "s.json").write_text(json.dumps({"val_bpb": 1.5, "peak_vram_mb": 1.0}))
-    return spent / count
+    return spent / max(count, 1)
 
 
 _WATCH = """

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightlab.config import (
-    CONFIG_NAME,
     LARGEST,
     BudgetSettings,
     CommandLine,
@@ -22,14 +21,16 @@ from nightlab.config import (
     EarlySettings,
     JudgeSettings,
     MetricSettings,
+    ModelSettings,
     PolicySettings,
     ProbeSettings,
+    ProposerSettings,
     SearchSettings,
     Settings,
-    find_root,
     load_settings,
 )
 from nightlab.errors import ConfigError, NoRepositoryError
+from nightlab.root import CONFIG_NAME, find_root
 from nightlab.types import Direction
 from tests.builders import Repo
 
@@ -88,6 +89,16 @@ CHANGES = {
         "policy.deny",
         (DenyRule(command=CommandLine("scancel"), reason="Jobs are shared."),),
     ),
+    'proposer.use = ["builtin", "openai:small"]': ("proposer.use", ("builtin", "openai:small")),
+    "proposer.agent_minutes = 5": ("proposer.agent_minutes", 5.0),
+    'model.base_url = "http://127.0.0.1:11434/v1"': ("model.base_url", "http://127.0.0.1:11434/v1"),
+    'model.key_variable = "MY_KEY"': ("model.key_variable", "MY_KEY"),
+    "model.price_in = 0.5": ("model.price_in", 0.5),
+    "model.price_out = 2": ("model.price_out", 2.0),
+    "model.max_tokens = 1000": ("model.max_tokens", 1000),
+    "model.max_cost = 3": ("model.max_cost", 3.0),
+    "model.timeout_seconds = 30": ("model.timeout_seconds", 30.0),
+    "model.answer_tokens = 512": ("model.answer_tokens", 512),
 }
 
 
@@ -186,6 +197,18 @@ REFUSALS = {
     "early.audit = nan": "infinite or NaN",
     "search.worth = -1": "search.worth",
     "budget.hour_price = inf": "budget.hour_price",
+    "proposer.use = []": "proposer.use is empty",
+    'proposer.use = ["builtin", " "]': "a name in it",
+    'proposer.use = ["a\\u0000b"]': "zero byte",
+    "proposer.agent_minutes = 0": "proposer.agent_minutes",
+    "proposer.agent_minutes = 1440": "less than a day",
+    'model.base_url = "127.0.0.1:11434"': "model.base_url",
+    'model.key_variable = "sk-1234"': "model.key_variable",
+    "model.price_in = -1": "model.price_in",
+    "model.max_cost = inf": "max_cost",
+    "model.max_tokens = 0": "model.max_tokens",
+    "model.timeout_seconds = inf": "model.timeout_seconds",
+    "model.answer_tokens = 10": "model.answer_tokens",
     "budget.slots = 0": "slots",
     "budget.slots = -2": "slots",
     "judge.promote = 0.4": "judge.promote",
@@ -421,8 +444,10 @@ def spelt(value: object) -> str:
     return f"`{value}`"
 
 
-def described(hint: object) -> str:
+def described(hint: object, key: str = "") -> str:
     """A type as the page writes it."""
+    if hint == tuple[str, ...] and key == "proposer.use":
+        return "list of names"
     plain = {str: "text", bool: "true or false", int: "number", float: "number", tuple[str, ...]: "list of paths"}
     plain |= {tuple[CommandLine, ...]: "list of commands", tuple[DenyRule, ...]: "list of tables"}
     if hint in plain:
@@ -447,6 +472,8 @@ def hints() -> dict[str, object]:
         "early": EarlySettings,
         "search": SearchSettings,
         "policy": PolicySettings,
+        "proposer": ProposerSettings,
+        "model": ModelSettings,
     }
     for table, cls in tables.items():
         del found[table]
@@ -463,7 +490,7 @@ def test_the_page_lists_every_key() -> None:
 def test_the_page_tells_type_and_default(key: str) -> None:
     """Type and default on the page are those in the code, and the meaning says something."""
     kind, default, meaning = page_rows()[key]
-    assert (kind, default) == (described(hints()[key]), spelt(flat(BASE)[key]))
+    assert (kind, default) == (described(hints()[key], key), spelt(flat(BASE)[key]))
     assert meaning.endswith(".")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 
 from nightlab.history import History
 from nightlab.types import (
+    Consulted,
     Decision,
     Event,
     ExperimentId,
@@ -172,3 +175,36 @@ def test_a_link_that_was_put_back_has_the_verdict_of_its_race() -> None:
     race = judged("c", Decision.KEEP, "b")
     history = fold(*known, race, judged("b", Decision.KEEP, "c"), judged("c", Decision.KEEP, "b", replicate="b"))
     assert history.links(experiment_name("a"))[-1] == race.verdict
+
+
+def test_a_proposer_s_calls_are_spent_on_its_next_idea() -> None:
+    """What a proposer cost goes to its next idea of the same night, failures included; nobody pays for another's."""
+    mine, theirs = (Consulted(proposer=name, purpose="ideas", seconds=2.0) for name in ("mine", "theirs"))
+    failed = Consulted(proposer="mine", purpose="edit", seconds=1.0, failure="it was no diff")
+
+    def idea(name: str, proposer: str) -> Proposed:
+        made = experiment(name, parent="a")
+        return Proposed(experiment=replace(made, plan=replace(made.plan, proposer=proposer)))
+
+    history = fold(
+        Proposed(experiment=experiment("a")),
+        mine,  # before a night
+        began(),
+        failed,
+        theirs,
+        mine,
+        idea("b", ""),
+        idea("c", "mine"),
+        mine,
+        idea("d", "mine"),
+        failed,
+    )
+    spent = [(call.said, call.experiment, call.after) for call in history.consulted]
+    assert spent == [
+        (mine, None, 1),
+        (failed, experiment_name("c"), 1),
+        (theirs, None, 1),
+        (mine, experiment_name("c"), 1),
+        (mine, experiment_name("d"), 3),
+        (failed, None, 4),
+    ]

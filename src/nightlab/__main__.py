@@ -2,6 +2,6 @@
 
 import sys
 
-from nightlab.cli.main import main
+from nightlab.cli.entry import main
 
 sys.exit(main())

@@ -17,10 +17,10 @@ from typing import Literal, NewType
 
 import msgspec
 
-from nightlab.errors import ConfigError, NoRepositoryError
+from nightlab.errors import ConfigError
+from nightlab.root import CONFIG_NAME
 from nightlab.types import Direction
 
-CONFIG_NAME = "nightlab.toml"
 IGNORED = ("results/", "results.tsv", "run.log")  # what we and our users' commands leave in a lab, never committed
 LARGEST = 1e100  # squares of metrics must be finite too
 KNOWN_BOUNDS = {"val_bpb": (0.01, 100.0)}  # bits per byte: a uniform guess costs 8, and text is never free
@@ -98,6 +98,28 @@ class SearchSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProposerSettings:
+    """Who has ideas in a night."""
+
+    use: tuple[str, ...] = ("builtin",)  # builtin, openai:MODEL, or an agent's command; several share a night
+    agent_minutes: float = 20.0  # of wall-clock that an agent has for one idea
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Where models are asked, and what that may cost."""
+
+    base_url: str = ""  # of an endpoint that speaks Chat Completions; "": OPENAI_BASE_URL, else OpenAI's own
+    key_variable: str = "OPENAI_API_KEY"  # environment variable that holds the key; local servers need none
+    price_in: float = 0.0  # of a million tokens that are sent, in your money
+    price_out: float = 0.0  # of a million tokens that are answered
+    max_tokens: int = 5_000_000  # a night's, sent and answered: a hundred ideas at 25,000 each, twice over
+    max_cost: float | None = None  # money that a night's tokens may cost; None: no limit
+    timeout_seconds: float = 300.0  # of one call; a small model on a CPU needs minutes for a whole file
+    answer_tokens: int = 16_000  # longest answer that is asked for: an edit, and the thoughts before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EarlySettings:
     """Ending runs before their budget is spent; the rule and its sources are in judge/curves.py."""
 
@@ -145,6 +167,8 @@ class Settings:
     early: EarlySettings = field(default_factory=EarlySettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    proposer: ProposerSettings = field(default_factory=ProposerSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
     pinned: str = ""  # digest of the lab's other files, device and profile (`runner.workspace.pinned`)
 
     @property
@@ -237,6 +261,22 @@ class _Policy(msgspec.Struct, forbid_unknown_fields=True):
     deny: tuple[DenyRule, ...] = ()
 
 
+class _Proposer(msgspec.Struct, forbid_unknown_fields=True):
+    use: tuple[str, ...] = ("builtin",)
+    agent_minutes: float = 20.0
+
+
+class _Model(msgspec.Struct, forbid_unknown_fields=True):
+    base_url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    price_in: float = 0.0
+    price_out: float = 0.0
+    max_tokens: int = 5_000_000
+    max_cost: float | None = None
+    timeout_seconds: float = 300.0
+    answer_tokens: int = 16_000
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     """The shape of nightlab.toml."""
 
@@ -253,35 +293,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     early: _Early = msgspec.field(default_factory=_Early)
     search: _Search = msgspec.field(default_factory=_Search)
     policy: _Policy = msgspec.field(default_factory=_Policy)
-
-
-def find_root(start: Path) -> Path:
-    """The lab that `start` lies in: the nearest directory with a nightlab.toml, else the git top level.
-
-    Raises:
-        NoRepositoryError: neither exists, or the nightlab.toml lies outside any git repository.
-    """
-    start = start.resolve()
-    top = _git_top(start)
-    for directory in (start, *start.parents):
-        if (directory / CONFIG_NAME).is_file():
-            if top is None:
-                raise NoRepositoryError(
-                    f"{directory} has a {CONFIG_NAME} but lies in no git repository",
-                    hint="run `git init` there and commit the files, or make a lab with `nightlab new DIR`",
-                )
-            return directory
-        if directory == top:
-            return directory
-    raise NoRepositoryError(
-        f"no git repository at {start}",
-        hint="change to your experiment's repository, or make a lab with `nightlab new DIR`",
-    )
-
-
-def _git_top(start: Path) -> Path | None:
-    """Top level of the repository around `start`, or None. No process: this runs in every command."""
-    return next((d for d in (start, *start.parents) if (d / ".git").exists()), None)
+    proposer: _Proposer = msgspec.field(default_factory=_Proposer)
+    model: _Model = msgspec.field(default_factory=_Model)
 
 
 def load_settings(root: Path) -> Settings:
@@ -320,6 +333,8 @@ def load_settings(root: Path) -> Settings:
         early=EarlySettings(**msgspec.structs.asdict(file.early)),
         search=SearchSettings(**msgspec.structs.asdict(file.search)),
         policy=PolicySettings(**msgspec.structs.asdict(file.policy)),
+        proposer=ProposerSettings(**msgspec.structs.asdict(file.proposer)),
+        model=ModelSettings(**msgspec.structs.asdict(file.model)),
     )
     _check(settings, path)
     return settings
@@ -340,13 +355,14 @@ def _metric(file: _Metric) -> MetricSettings:
 def _check(settings: Settings, path: Path) -> None:
     metric, budget, judge = settings.metric, settings.budget, settings.judge
     probe, early = settings.probe, settings.early
+    who, asking = settings.proposer, settings.model
     slots_ok = budget.slots == "auto" or budget.slots >= 1
     bounds_ok = metric.low is None or metric.high is None or metric.low < metric.high
     paths = (*settings.editable, *settings.protected, *settings.link, *settings.policy.protect)
     ruled = (*settings.policy.allow, *(rule.command for rule in settings.policy.deny))
     outside = [p for p in paths if _leaves_root(p)]
     odd = [p for p in paths if p not in outside and (str(Path(p)) != p or p == ".")]
-    spoken = (settings.command, probe.command, *settings.env, *settings.env.values())
+    spoken = (settings.command, probe.command, *who.use, *settings.env, *settings.env.values())
     prices = (judge.useful_gain, judge.line_price, judge.memory_price)
     spans = (budget.timeout_minutes, budget.grace_seconds, probe.timeout_seconds)
     shares = (early.first, early.main, early.audit)
@@ -354,7 +370,7 @@ def _check(settings: Settings, path: Path) -> None:
     problems = {
         # JSON, in which runs are recorded, has no word for it.
         "a number is infinite or NaN": not all(math.isfinite(n) for n in numbers if n is not None),
-        "command, probe.command or env holds a zero byte": any("\0" in text for text in spoken),
+        "command, probe.command, proposer.use or env holds a zero byte": any("\0" in text for text in spoken),
         'a name in env is empty or holds "="': any(not name or "=" in name for name in settings.env),
         "command is empty": not settings.command.strip(),
         "command has a quotation mark without its twin": not _is_shell_words(settings.command),
@@ -382,6 +398,16 @@ def _check(settings: Settings, path: Path) -> None:
         "policy.allow or policy.deny holds a command that is empty or has a quotation mark without its twin": any(
             not command.strip() or not _is_shell_words(command) for command in ruled
         ),
+        "proposer.use is empty, or a name in it is": not all(name.strip() for name in who.use or ("",)),
+        "proposer.agent_minutes must be positive, and less than a day": not 0 < who.agent_minutes < 24 * 60,
+        "model.base_url is no http address": not re.fullmatch(r"(https?://[^\s/]\S*)?", asking.base_url),
+        "model.key_variable is no name of a variable": not re.fullmatch(r"[A-Za-z_]\w*", asking.key_variable),
+        "model.price_in, price_out and max_cost must be finite and not negative": not all(
+            0 <= price < math.inf for price in (asking.price_in, asking.price_out, asking.max_cost or 0.0)
+        ),
+        "model.max_tokens must be at least 1": asking.max_tokens < 1,
+        "model.timeout_seconds must be positive and finite": not 0 < asking.timeout_seconds < math.inf,
+        "model.answer_tokens must be at least 256": asking.answer_tokens < 256,
         f"a path leaves the lab: {', '.join(outside)}": bool(outside),
         f"a path is not written as git writes it (src/train.py): {', '.join(map(repr, odd))}": bool(odd),
         "tag is no part of a branch name": not re.fullmatch(r"(?!.*\.lock$)\w[\w-]*(\.[\w-]+)*", settings.tag),

@@ -43,13 +43,20 @@ def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float
     git = Git(settings.root)
     settings = pinned(replace(settings, command=shlex.join(words)), git)
     with open_ledger(settings) as ledger:
-        experiment = _experiment(settings, git, ledger)
+        experiment = source_here(settings, git, ledger)
         order, held = _started(settings, ledger, experiment, words, limit_s)
     return supervise.run(order, held)
 
 
-def _experiment(settings: Settings, git: Git, ledger: Ledger) -> Experiment:
-    """The working tree's source as an experiment; recorded if the lab does not know it."""
+def source_here(settings: Settings, git: Git, ledger: Ledger, *, subject: str = "") -> Experiment:
+    """The working tree's source as an experiment; recorded if the lab does not know it.
+
+    Args:
+        settings: the lab, with what makes runs comparable (`runner.workspace.pinned`).
+        git: of the lab.
+        ledger: of the lab.
+        subject: what a new experiment is called if it is the committed source; "": by the command, as any other.
+    """
     sources, head = Sources(settings, git), git.head()
     files = sources.working()
     name = sources.identify(files)
@@ -59,9 +66,8 @@ def _experiment(settings: Settings, git: Git, ledger: Ledger) -> Experiment:
     before = sources.at(head)
     is_clean = before == files
     commit = head if is_clean else git.commit(git.tree_with(head, files), head, f"Working tree for {name}\n")
-    idea = Idea(
-        description=f"{settings.command} in the working tree", files=files, plan=Plan(emitter="exec"), family="exec"
-    )
+    called = (subject if is_clean else "") or f"{settings.command} in the working tree"
+    idea = Idea(description=called, files=files, plan=Plan(emitter="exec"), family="exec")
     experiment = sources.experiment(idea, commit=commit, before=None if is_clean else before)
     try:
         ledger.append(Proposed(experiment=experiment))

@@ -15,6 +15,7 @@ from nightlab.types import (
     NO_SLOT,
     Adopted,
     Conditions,
+    Consulted,
     Decision,
     Ended,
     Event,
@@ -129,6 +130,18 @@ class NightState:
 
 
 @dataclass(slots=True)
+class Consultation:
+    """A call of a model or an agent's work, and the idea that it was spent on."""
+
+    said: Consulted
+    at: float
+    seq: int
+    after: int  # experiments that the lab knew by then
+    night: NightId | None = None  # in which it happened
+    experiment: ExperimentId | None = None  # the proposer's next idea in that night; None: there is none (yet)
+
+
+@dataclass(slots=True)
 class History:
     """All events up to `seq`, folded."""
 
@@ -138,6 +151,7 @@ class History:
     running: dict[RunId, RunState] = field(default_factory=dict)
     nights: list[NightState] = field(default_factory=list)
     promotions: list[Verdict] = field(default_factory=list)  # KEEP verdicts, oldest first
+    consulted: list[Consultation] = field(default_factory=list)  # oldest first
 
     @classmethod
     def fold(cls, events: Iterable[Recorded]) -> History:
@@ -155,9 +169,10 @@ class History:
                 event.experiment,
                 recorded.at,
                 number=len(self.experiments) + 1,
-                night=self.night.began.night if self.night and self.night.ended is None else None,
+                night=self._tonight,
                 root=self._root(event.experiment.id, event.experiment.parent),
             )
+            self._account(event.experiment)
         elif isinstance(event, Adopted):
             known = self.experiments[event.experiment]
             known.experiment = replace(
@@ -181,12 +196,31 @@ class History:
             judged.judged_seq = recorded.seq
             if event.verdict.decision is Decision.KEEP:
                 self.promotions.append(event.verdict)
+        elif isinstance(event, Consulted):
+            self.consulted.append(
+                Consultation(event, recorded.at, recorded.seq, after=len(self.experiments), night=self._tonight)
+            )
         elif isinstance(event, NightBegan):
             self.nights.append(NightState(event, recorded.at, number=len(self.nights) + 1))
         elif isinstance(event, NightEnded):
             for night in self.nights:
                 if night.began.night == event.night:
                     night.ended, night.ended_at = event, recorded.at
+
+    @property
+    def _tonight(self) -> NightId | None:
+        """The night that is going on."""
+        return self.night.began.night if self.night and self.night.ended is None else None
+
+    def _account(self, experiment: Experiment) -> None:
+        """What its proposer has cost in this night since its last idea was spent on this one."""
+        tonight = self._tonight
+        if experiment.plan.proposer and tonight is not None:
+            for call in reversed(self.consulted):
+                if call.night != tonight:
+                    break
+                if call.experiment is None and call.said.proposer == experiment.plan.proposer:
+                    call.experiment = experiment.id
 
     def _root(self, experiment: ExperimentId, parent: ExperimentId | None) -> ExperimentId:
         above = self.experiments.get(parent) if parent is not None else None

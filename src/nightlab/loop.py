@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nightlab import decide, early, promotions
 from nightlab.config import Settings
@@ -38,6 +38,7 @@ from nightlab.types import (
     STOP,
     Adopted,
     Again,
+    Answer,
     Backend,
     Curve,
     Decision,
@@ -46,6 +47,7 @@ from nightlab.types import (
     Exhausted,
     Experiment,
     ExperimentId,
+    Failed,
     Files,
     Idea,
     Job,
@@ -57,26 +59,34 @@ from nightlab.types import (
     Noted,
     Plan,
     Proposed,
+    Purpose,
     Recorded,
     Run,
     RunId,
     Started,
+    Thinking,
     Usage,
     Verdict,
 )
 
 _PATIENCE_S = 60.0  # beyond the grace that a run has to end, before we leave its supervisor alone with it
 MAX_REFUSED = 20  # unusable proposals in one sitting before the search is said to be exhausted
+MAX_FAILED = 50
+"""Fruitless answers in a row before the search is said to be exhausted. Proposers that fail rest of their own accord
+long before; this only keeps one that does not from being asked for ever."""
+
 _POLL_SHARE, _POLL_MIN_S, _POLL_MAX_S = 0.02, 0.01, 0.25  # look again after 2 % of the youngest run's age
 
 
 class Proposer(Protocol):
     """A source of ideas."""
 
-    def propose(self, history: History, base: ExperimentId, files: Files, rng: Random) -> Idea | Again | Exhausted:
+    def propose(self, history: History, base: ExperimentId, files: Files, rng: Random) -> Answer | Thinking:
         """One idea on top of `base`, whose editable files are `files`; never a source that `history` knows.
 
-        Or a settled experiment that is worth another run, or the reason why there is nothing more.
+        Or a settled experiment that is worth another run, the reason why there is nothing more, or that nothing came of
+        it this time. One that needs more than moments gives its thinking, which is looked at until it has an answer;
+        `history` goes on growing meanwhile.
         """
         ...
 
@@ -135,6 +145,14 @@ def _locked(handle: int) -> bool:
     return False
 
 
+class _Thought(NamedTuple):
+    """An idea that is being thought about."""
+
+    thinking: Thinking
+    base: Experiment  # which it changes
+    since: float
+
+
 class Lab:
     """A lab with its rooms: settings, memory, git, a way to run, a way to propose."""
 
@@ -165,6 +183,8 @@ class Lab:
         self._exhausted: Exhausted | None = None
         self._refused = 0
         self._told_to_stop = False  # since this lab was opened
+        self._failed = 0  # answers in a row that nothing came of
+        self._thinking: _Thought | None = None
         self._unbuildable: set[ExperimentId] = set()  # links that cannot be taken out of the present champion alone
 
     @property
@@ -396,11 +416,16 @@ class Lab:
         except KeyboardInterrupt:
             self._stop()
             raise
+        finally:
+            self._forget()
 
     def _pause(self) -> float:
         """Seconds until the next look: often while runs are short, seldom while they are long."""
         now = self._clock()
-        youngest = min((now - state.started_at for state in self.history.running.values()), default=0.0)
+        began = [state.started_at for state in self.history.running.values()]
+        if self._thinking is not None:
+            began.append(self._thinking.since)
+        youngest = now - max(began, default=now)
         return min(max(_POLL_SHARE * youngest, _POLL_MIN_S), _POLL_MAX_S)
 
     def _fill(self, next_step: Callable[[], decide.Step]) -> decide.Done | None:
@@ -413,22 +438,53 @@ class Lab:
             if isinstance(step, decide.Wait):
                 return None
             if isinstance(step, decide.Propose):
-                self._ask()
+                if not self._ask():
+                    return None
             elif isinstance(step, decide.Ablate):
+                self._forget()
                 self._leave_out(step.link)
             else:
+                if step.purpose is Purpose.FINAL:
+                    self._forget()  # nobody works beside the runs of the headline
                 self._execute(step, slot)
         return None
 
-    def _ask(self) -> None:
-        """Ask the search for one idea and record it."""
-        night, champion = self.history.night, self.history.champion
-        assert night is not None
-        assert champion is not None
-        base = self.history.state(champion).experiment
-        # A fresh generator for each proposal: what is proposed depends on the night's seed and the ledger only.
-        rng = Random(f"{night.began.seed}:{decide.asked(self.history) + self._refused}")
-        answer = self.proposer.propose(self.history, base.id, self.sources.at(base.commit), rng)
+    def _ask(self) -> bool:
+        """Ask the search for one idea and record it; False while it is being thought about."""
+        if self._thinking is None:
+            night, champion = self.history.night, self.history.champion
+            assert night is not None
+            assert champion is not None
+            base = self.history.state(champion).experiment
+            # A fresh generator for each proposal: what is proposed depends on the night's seed and the ledger only.
+            rng = Random(f"{night.began.seed}:{decide.asked(self.history) + self._refused}")
+            answer = self.proposer.propose(self.history, base.id, self.sources.at(base.commit), rng)
+        else:
+            base = self._thinking.base
+            found = self._thinking.thinking.poll()
+            if found is None:
+                return False
+            self._thinking, answer = None, found
+            self._fold_news()  # what it has cost and why it failed is part of the next question
+        if not isinstance(answer, Idea | Again | Exhausted | Failed):
+            self._thinking = _Thought(answer, base, self._clock())
+            return True
+        self._failed = self._failed + 1 if isinstance(answer, Failed) else 0
+        if self._failed == MAX_FAILED and isinstance(answer, Failed):
+            answer = Exhausted(reason=f"{MAX_FAILED} questions in a row brought nothing, the last: {answer.reason}")
+        if not isinstance(answer, Failed):
+            self._take(answer, base)
+        return True
+
+    def _forget(self) -> None:
+        """Drop what is being thought about: its answer would come too late."""
+        if self._thinking is not None:
+            thought, self._thinking = self._thinking, None
+            thought.thinking.cancel()
+            self._fold_news()
+
+    def _take(self, answer: Idea | Again | Exhausted, base: Experiment) -> None:
+        """Record an answer."""
         if isinstance(answer, Exhausted):
             self._exhausted = answer
             self._tell(Noted(topic="exhausted", text=answer.reason))

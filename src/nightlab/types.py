@@ -104,6 +104,8 @@ class Plan:
     parents: tuple[ExperimentId, ...] = ()  # stepping stones whose changes it takes over, besides its parent
     seeds: int = 1  # runs wanted before the first verdict
     without: ExperimentId | None = None  # of a removal: the link of the champion's chain whose change is left out
+    proposer: str = ""  # who had the idea: a model or an agent by its name; "": the built-in search, or a person
+    repairs: ExperimentId | None = None  # an idea of the same proposer that crashed by a slip, mended here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -635,7 +637,40 @@ class Noted:
     text: str
 
 
-Event = Proposed | Adopted | Started | Ended | Judged | NightBegan | NightEnded | Logged | Imported | Unranked | Noted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consulted:
+    """A model was asked once, or an agent worked once, for an idea: what that cost, and why nothing came of it.
+
+    What came of it follows from the log: the proposer's next idea in the same night.
+    """
+
+    proposer: str  # its name, as in `Plan.proposer`
+    purpose: str  # ideas, edit, mend (an edit that does not apply), repair (a crash), agent
+    seconds: float  # wall-clock
+    tokens_in: int = 0
+    tokens_out: int = 0
+    estimated: bool = False  # whether the tokens were reckoned from lengths, because the answer did not tell them
+    money: float = 0.0  # at the lab's prices of that moment
+    failure: str = ""  # why it brought nothing, in one line; "" if it did
+    cut_off: bool = False  # it was ended with the night, which says nothing of the proposer
+    note: str = ""  # what else is worth knowing: ideas that were refused, files that were changed and left out
+    log: str = ""  # where an agent's output lies, relative to the lab
+
+
+Event = (
+    Proposed
+    | Adopted
+    | Started
+    | Ended
+    | Judged
+    | NightBegan
+    | NightEnded
+    | Logged
+    | Imported
+    | Unranked
+    | Noted
+    | Consulted
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -714,3 +749,26 @@ class Exhausted:
     """The search has nothing more to propose."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Nothing came of asking this time; ask again, as the ledger then stands."""
+
+    reason: str
+
+
+Answer = Idea | Again | Exhausted | Failed
+"""What a proposer says when it is asked for an idea."""
+
+
+class Thinking(Protocol):
+    """A proposer that needs time: something slow goes on beside the loop."""
+
+    def poll(self) -> Answer | None:
+        """The answer, or None while there is none yet; returns at once, and is not called again after an answer."""
+        ...
+
+    def cancel(self) -> None:
+        """End what goes on, at once and with all its processes; nothing is asked of it afterwards."""
+        ...

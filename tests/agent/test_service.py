@@ -12,8 +12,12 @@ import pytest
 from nightlab.agent.answers import Edit, Progress
 from nightlab.agent.service import LONGEST_S, Service
 from nightlab.agent.written import Written
+from nightlab.autonomy import Autonomy, text_of
 from nightlab.config import load_settings
 from nightlab.errors import AlreadyRecordedError, EditError, NotFoundError, UsageError
+from nightlab.ledger.glance import AUTONOMY
+from nightlab.memory import open_ledger
+from nightlab.types import Noted
 from tests.e2e.labs import UserLab, make
 
 WIDER = Edit(path="train.py", old="WIDTH = 128", new="WIDTH = 256")
@@ -236,6 +240,17 @@ def test_stop_ends_a_night_cleanly_and_it_can_go_on(tmp_path: Path) -> None:
     again = service.stop("a test")
     assert not again.was_worked
     assert "nobody was working" in again.next
+
+
+def test_stop_ends_autonomy_too(tmp_path: Path) -> None:
+    """An agent that was told to go on by itself is told to go on no longer."""
+    lab = make(tmp_path / "lab")
+    settings = load_settings(lab.root)
+    with open_ledger(settings) as ledger:
+        ledger.append(Noted(topic=AUTONOMY, text=text_of(Autonomy(enabled=True, reason="go autonomous"))))
+    assert "Autonomy enabled: yes" in service_of(lab).context().summary
+    service_of(lab).stop("a test")
+    assert "Autonomy enabled: no" in service_of(lab).context().summary
 
 
 def test_a_stop_of_yesterday_does_not_end_tonight(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from nightlab.agent.hooks.asking import BUDGET
 
+from nightlab.agent.hooks.asking import BUDGET
 from tests.e2e.clients import (
     LIMIT_S,
     Agent,

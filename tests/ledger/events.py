@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nightlab.types import (
     Change,
     ChangeKind,
+    Consulted,
     Crashed,
     Decision,
     Disputed,
@@ -78,6 +79,8 @@ plans = st.builds(
     cites=texts,
     parents=st.lists(names.map(ExperimentId), max_size=2).map(tuple),
     seeds=st.integers(1, 9),
+    proposer=st.sampled_from(["", "openai:small", "agent"]),
+    repairs=st.none() | names.map(ExperimentId),
 )
 changes = st.builds(Change, kind=st.sampled_from(ChangeKind), name=words, old=words, new=words)
 environments = st.builds(
@@ -150,6 +153,20 @@ nights_began = st.builds(
     baseline=st.just(ExperimentId("e0")),
 )
 notes = st.builds(Noted, topic=words, text=words)
+consultations = st.builds(
+    Consulted,
+    proposer=st.sampled_from(["openai:small", "agent"]),
+    purpose=words,
+    seconds=reals,
+    tokens_in=counts,
+    tokens_out=counts,
+    estimated=st.booleans(),
+    money=reals,
+    failure=words,
+    cut_off=st.booleans(),
+    note=words,
+    log=words,
+)
 
 single_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Proposed, experiment=experiments("e0", None)),
@@ -161,6 +178,7 @@ single_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Logged, run=names.map(RunId), status=words, branch=words, mode=words, notes=words),
     st.builds(Unranked, runs=st.lists(names.map(RunId), max_size=3).map(tuple)),
     notes,
+    consultations,
 )
 """One event of each kind; on their own they need not make sense together."""
 
@@ -173,7 +191,7 @@ def logs(draw: st.DrawFn, max_size: int = 30) -> list[Event]:
     night: NightBegan | None = None
     nights = 0
     for index in range(draw(st.integers(0, max_size))):
-        kind = draw(st.sampled_from(["propose", "start", "end", "judge", "night", "log", "note"]))
+        kind = draw(st.sampled_from(["propose", "start", "end", "judge", "night", "log", "note", "consult"]))
         if kind == "propose":
             name = f"e{len(known)}"
             events.append(Proposed(experiment=draw(experiments(name, draw(st.sampled_from(known))))))
@@ -197,4 +215,6 @@ def logs(draw: st.DrawFn, max_size: int = 30) -> list[Event]:
             events.append(Logged(run=RunId(over.pop()), status=draw(words), notes=draw(words)))
         elif kind == "note":
             events.append(draw(notes))
+        elif kind == "consult":
+            events.append(draw(consultations))
     return events

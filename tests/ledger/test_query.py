@@ -51,7 +51,15 @@ def refusal(ledger: Ledger, sql: str, *, seconds: float = 60.0) -> str:
 def test_every_view_answers(ledger: Ledger) -> None:
     """The views that the help names are there, and say what was recorded."""
     counts = {view: len(answer(ledger, f"SELECT * FROM {view}")) for view in VIEWS}  # noqa: S608  # names of our own
-    assert counts == {"events": 8, "experiments": 1, "runs": 1, "verdicts": 0, "nights": 0, "records": 5}
+    assert counts == {
+        "events": 8,
+        "experiments": 1,
+        "runs": 1,
+        "verdicts": 0,
+        "nights": 0,
+        "consultations": 0,
+        "records": 5,
+    }
     asked = "SELECT description, value FROM records WHERE status = 'keep' ORDER BY value DESC LIMIT 2"
     assert answer(ledger, asked) == [("idea 4", 5.0), ("idea 3", 4.0)]
 

@@ -35,9 +35,10 @@ from nightlab.agent.answers import (
 )
 from nightlab.agent.service import LONGEST_S, Service
 from nightlab.agent.written import Written
-from nightlab.config import find_root, load_settings
+from nightlab.config import load_settings
 from nightlab.errors import NightlabError
 from nightlab.report.text import block
+from nightlab.root import find_root
 
 INSTRUCTIONS = """\
 A lab that runs experiments on one file, one metric, one fixed budget, and says honestly what the numbers mean.

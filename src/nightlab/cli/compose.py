@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nightlab.config import Settings, find_root, load_settings
+from nightlab.config import Settings, load_settings
+from nightlab.root import find_root
 
 
 def add_lab_option(parser: argparse.ArgumentParser) -> None:

@@ -50,6 +50,7 @@ def cmd_new(args: argparse.Namespace) -> int:
     make_lab(args.directory)
     print(f"made a lab in {args.directory}")
     print(f"next: cd {args.directory} && uv sync && uv run prepare.py && nightlab run --runs 12", file=sys.stderr)
+    print(_AGENTS, file=sys.stderr)
     return 0
 
 
@@ -169,8 +170,9 @@ def prepare_data(settings: Settings) -> None:
 def cmd_init(args: argparse.Namespace) -> int:
     """Write nightlab.toml if the lab has none, and make the places that the older commands expect."""
     from nightlab.cli.memory import init_memory
-    from nightlab.config import CONFIG_NAME, find_root, load_settings
+    from nightlab.config import load_settings
     from nightlab.git import Git
+    from nightlab.root import CONFIG_NAME, find_root
 
     root = find_root(Path())
     path = root / CONFIG_NAME
@@ -185,6 +187,7 @@ def cmd_init(args: argparse.Namespace) -> int:
     git.ignore(IGNORED)
     init_memory(settings)
     _say_what_it_can(settings)
+    print(_AGENTS, file=sys.stderr)
     return 0
 
 
@@ -394,4 +397,5 @@ _CHECKS = {
     "command": _check_command,
     "machine": _check_machine,
 }
+_AGENTS = "for a coding agent: nightlab agents install codex|claude|gemini|opencode|cursor, then nightlab agents doctor"
 _INIT = "Make the repository you are in a lab: nightlab.toml, and the files that the older commands expect."

@@ -43,10 +43,12 @@ _MODULES = {
     **dict.fromkeys(("query", "verify"), "care"),
     **dict.fromkeys(("next", "replicate", "compare"), "standing"),
     **dict.fromkeys(("archive", "conjectures", "review", "research"), "discovery"),
+    "agents": "agents",
     **dict.fromkeys(("mcp", "stop"), "mcp"),
     "undo": "chain",
     "exec": "execute",
     "quick": "quick",
+    "hook": "hook",
     "simulate": "simulate",
 }
 """Command -> the module that has it. A door is a process start, so only the module that is asked for is imported."""

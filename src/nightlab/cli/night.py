@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from nightlab.cli.compose import add_lab_option, settings_of
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
+    from nightlab.loop import Lab
 
 DEMO_IDEAS = 12
 
@@ -36,6 +37,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         choices=("explore", "exploit"),
         default="exploit",
         help="explore: keep from judge.explore on instead of judge.promote (default exploit)",
+    )
+    run.add_argument(
+        "--proposer",
+        action="append",
+        metavar="NAME",
+        help="who has the ideas: builtin, openai:MODEL or an agent's command line; may be given several times "
+        "(default: proposer.use in nightlab.toml, else builtin)",
+    )
+    run.add_argument(
+        "--model-cost", type=money, metavar="MONEY", help="what models may cost in this night, at the prices of [model]"
     )
     run.set_defaults(handler=cmd_run)
 
@@ -62,7 +73,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def cmd_run(args: argparse.Namespace) -> int:
     settings = settings_of(args.lab)
-    return _night(settings, ideas=args.runs, hours=args.hours, seed=args.seed, mode=args.mode, cost=args.cost)
+    return _night(
+        settings,
+        ideas=args.runs,
+        hours=args.hours,
+        seed=args.seed,
+        mode=args.mode,
+        cost=args.cost,
+        proposers=args.proposer or settings.proposer.use,
+        model_cost=args.model_cost,
+    )
 
 
 def cmd_demo(args: argparse.Namespace) -> int:
@@ -88,6 +108,8 @@ def _night(
     seed: int,
     mode: str = "exploit",
     cost: float | None = None,
+    proposers: Sequence[str] = (),
+    model_cost: float | None = None,
 ) -> int:
     """Run one night and show it; 130 after Ctrl-C, 1 if the night could not be worked."""
     from nightlab.cli.screen import Screen
@@ -95,6 +117,8 @@ def _night(
 
     with lease(settings), Screen(settings) as screen, mirrored(settings), open_lab(settings, screen) as lab:
         lab.sources.check()
+        if proposers:
+            appoint(lab, proposers, model_cost)
         if lab.begin(ideas=ideas, hours=hours, seed=seed, mode=mode, cost=cost):
             screen.resumed(lab.history)
         try:
@@ -105,6 +129,21 @@ def _night(
             return 130
         screen.finished(lab, done)
         return 1 if done.failed else 0
+
+
+def appoint(lab: Lab, proposers: Sequence[str], model_cost: float | None) -> None:
+    """Let those have the ideas who are named. The caller holds the lease.
+
+    Raises:
+        UsageError: one of them cannot be asked.
+    """
+    from nightlab.agent.proposing.team import proposer_of
+    from nightlab.planned import built_in
+
+    search = built_in(lab.settings, lab.git, on_gpu=lab.on_gpu)
+    lab.proposer = proposer_of(
+        proposers, lab.settings, lab.ledger, lab.git, search, on_gpu=lab.on_gpu, model_cost=model_cost
+    )
 
 
 @contextmanager
@@ -167,6 +206,7 @@ Propose ideas, run them, judge them against the champion, keep what is proven be
 
 Starts from the committed champion. Ctrl-C ends the runs under way and records that; `nightlab run` goes on
 where the night stopped. Runs of the baseline, replicates and the final block on fresh seeds come on top of --runs.
+Models and agents may have ideas too (docs/models.md); say the same --proposer again to go on with a night.
 """
 _DEMO = """\
 Make a lab with the shipped benchmark in DIR and work one small night on it: `nightlab new` and `nightlab run`.

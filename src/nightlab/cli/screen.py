@@ -20,9 +20,11 @@ from rich.text import Text
 from nightlab import decide
 from nightlab.errors import LedgerError
 from nightlab.history import ExperimentState, History, RunState
+from nightlab.ledger.glance import OF_AGENTS
 from nightlab.report import text as safe
 from nightlab.runner.order import RunFiles
 from nightlab.types import (
+    Consulted,
     Decision,
     Ended,
     Experiment,
@@ -122,6 +124,11 @@ class Screen:
             word, style = _MARKS[event.verdict.decision]
             experiment = history.state(event.verdict.experiment).experiment
             return _stamped(history, experiment, word, style, safe.plain(event.verdict.because))
+        if isinstance(event, Noted) and event.topic in OF_AGENTS:
+            return None
+        if isinstance(event, Consulted) and event.failure and not event.cut_off:
+            what = safe.plain(f"{event.proposer}, {event.purpose}: {event.failure}", 300)
+            return Text(f"no idea from {what}", style="yellow")
         if isinstance(event, Noted | NightEnded):
             words = event.text if isinstance(event, Noted) else f"the night is over: {event.reason}"
             return Text(safe.plain(words), style="bold")

@@ -70,8 +70,8 @@ def _said(plan: Plan) -> str:
 
 
 def pending_plan(view: View) -> PlanRow | None:
-    """The plan of the newest idea that has not been reviewed yet."""
-    return None if view.pending is None else plan_of(view, view.pending)
+    """The plan of the newest idea that has not been reviewed yet, else what an agent was asked to carry out."""
+    return view.promised if view.pending is None else plan_of(view, view.pending)
 
 
 def plan_id(told: str) -> str:
@@ -96,7 +96,7 @@ def plan_of(view: View, state: ExperimentState) -> PlanRow:
 def prompt(view: View, plan: PlanRow) -> str:
     """What an agent is asked to do next, with the labels that scripts look for."""
     lines = [
-        "Go on with the search: one change of the editable files, committed with a subject that begins with `exp:`.",
+        "Go on with the search: one change of the editable files, run as one experiment.",
         f"Phase: {plan.phase}",
         f"Emitter: {plan.emitter}",
         f"Niche: {plan.niche}",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 from nightlab.config import Settings
-from nightlab.discovery.shapes import SETUP
+from nightlab.discovery.shapes import SETUP, PlanRow
 from nightlab.history import ExperimentState, History
 from nightlab.ledger.records import Record
 from nightlab.search.archive import Archive, archive
@@ -35,6 +36,7 @@ class View:
         head: its commit.
         subject: the first line of that commit's message.
         autonomy: whether an agent may go on by itself, and the words that said so.
+        promised: the plan that an agent was asked to carry out, as long as it has not begun.
     """
 
     history: History
@@ -46,6 +48,7 @@ class View:
     head: str = ""
     subject: str = ""
     autonomy: tuple[bool, str] = (False, "")
+    promised: PlanRow | None = None
 
     @cached_property
     def survey(self) -> Survey:
@@ -67,6 +70,12 @@ class View:
     @cached_property
     def by_experiment(self) -> dict[ExperimentId, Review]:
         return {found.experiment: found for found in self.reviews}
+
+    def promising(self, plan: PlanRow) -> View:
+        """The same lab once an agent was asked to carry out that plan; what was reckoned already is kept."""
+        made = copy(self)
+        made.__dict__["promised"] = plan
+        return made
 
     @property
     def base(self) -> ExperimentId | None:

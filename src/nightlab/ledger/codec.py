@@ -11,6 +11,7 @@ from nightlab.types import (
     OUTCOMES,
     Adopted,
     Conditions,
+    Consulted,
     Ended,
     Event,
     Imported,
@@ -39,6 +40,7 @@ KINDS: dict[str, type[Event]] = {
     "imported": Imported,
     "unranked": Unranked,
     "noted": Noted,
+    "consulted": Consulted,
 }
 _T = TypeVar("_T")
 _NAMES = {cls: name for name, cls in KINDS.items()}

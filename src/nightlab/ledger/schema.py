@@ -6,7 +6,7 @@ Names with an underscore are ours and may change with any version; the views are
 
 from __future__ import annotations
 
-VERSION = 3
+VERSION = 4
 
 EVENTS = """
 CREATE TABLE IF NOT EXISTS events (
@@ -43,6 +43,12 @@ CREATE TABLE _night (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, began_at REAL NOT NULL, baseline TEXT NOT NULL,
     ended_at REAL, reason TEXT, began BLOB NOT NULL, ended BLOB
 ) STRICT;
+CREATE TABLE _consultation (
+    seq INTEGER PRIMARY KEY, at REAL NOT NULL, after INTEGER NOT NULL, night TEXT, proposer TEXT NOT NULL,
+    purpose TEXT NOT NULL, experiment TEXT, seconds REAL NOT NULL, tokens_in INTEGER NOT NULL,
+    tokens_out INTEGER NOT NULL, money REAL NOT NULL, failure TEXT NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE INDEX _consultation_open ON _consultation (night, proposer) WHERE experiment IS NULL;
 CREATE TABLE _record (
     seq INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, at REAL NOT NULL, origin TEXT NOT NULL, experiment TEXT,
     source_hash TEXT NOT NULL, commit_id TEXT NOT NULL, parent TEXT, branch TEXT NOT NULL, status TEXT NOT NULL,
@@ -86,6 +92,8 @@ CREATE VIEW runs AS SELECT
 CREATE VIEW verdicts AS SELECT
     seq, experiment, champion, decision, gain, low, high, probability, runs_used, because FROM _verdict;
 CREATE VIEW nights AS SELECT number, id, began_at, baseline, ended_at, reason FROM _night;
+CREATE VIEW consultations AS SELECT
+    seq, at, night, proposer, purpose, experiment, seconds, tokens_in, tokens_out, money, failure FROM _consultation;
 CREATE VIEW records AS SELECT
     r.seq, r.run, r.at, r.origin, r.experiment, r.source_hash, r.commit_id, r.parent, r.branch, r.status, r.value,
     r.memory_mb, r.ranked, r.crash, r.signature, i.description, i.hypothesis, i.family, i.tags, r.lineage, r.cluster
@@ -94,5 +102,5 @@ CREATE VIEW records AS SELECT
 
 STATEMENTS = tuple(part for part in (EVENTS + TABLES).split(";\n") if part.strip())
 
-VIEWS = ("events", "experiments", "runs", "verdicts", "nights", "records")
+VIEWS = ("events", "experiments", "runs", "verdicts", "nights", "consultations", "records")
 """What `nightlab query` and docs/memory.md speak of."""

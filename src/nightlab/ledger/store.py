@@ -18,6 +18,7 @@ from nightlab.errors import AlreadyRecordedError, LedgerDamagedError, LedgerErro
 from nightlab.history import History
 from nightlab.ledger import codec, journal, schema
 from nightlab.ledger.connection import Connection, connect, damaged, is_damage
+from nightlab.ledger.glance import Glance
 from nightlab.ledger.records import Records
 from nightlab.ledger.tables import IN_LINES, Tables, load
 from nightlab.ledger.text import TextIndex, index_new
@@ -265,6 +266,11 @@ class Ledger:
         """
         with self._translated():
             return load(self._db, self.seq, own=own, patches=patches)
+
+    @property
+    def glance(self) -> Glance:
+        """Notes, and how far the lab has got."""
+        return Glance.through(self._db)
 
     @property
     def seq(self) -> int:

@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from nightlab.errors import LedgerDamagedError, LedgerError, LedgerUnreadableError
-from nightlab.history import ExperimentState, History, NightState, RunState
+from nightlab.history import Consultation, ExperimentState, History, NightState, RunState
 from nightlab.ledger import codec
 from nightlab.types import (
     Adopted,
+    Consulted,
     Crashed,
     Decision,
     Ended,
@@ -91,6 +92,8 @@ class Tables:
             self._db.executemany("UPDATE _record SET ranked = 0 WHERE run = ?", ((run,) for run in event.runs))
         elif isinstance(event, Judged):
             self._judge(event.verdict, seq)
+        elif isinstance(event, Consulted):
+            self._consult(event, seq, at)
         elif isinstance(event, NightBegan):
             self._begin(event, at)
         elif isinstance(event, NightEnded):
@@ -100,19 +103,40 @@ class Tables:
             )
 
     def _propose(self, e: Experiment, at: float) -> None:
-        night = self._db.execute("SELECT id, ended FROM _night ORDER BY number DESC LIMIT 1").fetchone()
+        night = self._tonight()
         self._db.execute(
             "INSERT INTO _experiment (id, number, proposed_at, source_hash, commit_id, parent, parent_commit, root,"
             " night, emitter, family, description, hypothesis, tags, changes, body)"
             " SELECT ?, COALESCE(MAX(number), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM _experiment",
             (
                 e.id, at, e.source_hash, e.commit, e.parent, e.parent_commit, self._root(e.id, e.parent),
-                night[0] if night and night[1] is None else None, e.plan.emitter, e.family, e.description,
+                night, e.plan.emitter, e.family, e.description,
                 e.hypothesis, _text(e.tags), _text(e.changes), _json(replace(e, patch="")),
             ),
         )  # fmt: skip
         if e.patch:
             self._db.execute("INSERT INTO _patch VALUES (?, ?)", (e.id, e.patch))
+        if e.plan.proposer:
+            self._db.execute(
+                "UPDATE _consultation SET experiment = ? WHERE experiment IS NULL AND night = ? AND proposer = ?",
+                (e.id, night, e.plan.proposer),
+            )
+
+    def _consult(self, event: Consulted, seq: int, at: float) -> None:
+        self._db.execute(
+            "INSERT INTO _consultation (seq, at, after, night, proposer, purpose, seconds, tokens_in, tokens_out,"
+            " money, failure, body)"
+            " SELECT ?, ?, COALESCE(MAX(number), 0), ?, ?, ?, ?, ?, ?, ?, ?, ? FROM _experiment",
+            (
+                seq, at, self._tonight(), event.proposer, event.purpose, event.seconds, event.tokens_in,
+                event.tokens_out, event.money, event.failure, _json(event),
+            ),
+        )  # fmt: skip
+
+    def _tonight(self) -> str | None:
+        """The night that is going on."""
+        night = self._db.execute("SELECT id, ended FROM _night ORDER BY number DESC LIMIT 1").fetchone()
+        return str(night[0]) if night and night[1] is None else None
 
     def _root(self, experiment: str, parent: str | None) -> str:
         above = self._db.execute("SELECT root FROM _experiment WHERE id = ?", (parent,)).fetchone() if parent else None
@@ -472,6 +496,12 @@ def _load(db: sqlite3.Connection, seq: int, *, own: bool, patches: bool) -> Hist
         history.experiments[verdict.experiment].verdicts.append(verdict)
         if verdict.decision is Decision.KEEP:
             history.promotions.append(verdict)
+    history.consulted += [
+        Consultation(codec.stored(body, Consulted), at, seq_, after=after, night=night, experiment=experiment)
+        for seq_, at, after, night, experiment, body in db.execute(
+            "SELECT seq, at, after, night, experiment, body FROM _consultation ORDER BY seq"
+        )
+    ]
     return history
 
 

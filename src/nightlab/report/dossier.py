@@ -76,6 +76,8 @@ class Dossier:
     family: str
     tags: tuple[str, ...]
     emitter: str
+    proposer: str  # a model or an agent; "": the built-in search, or a person
+    repairs: str | None  # the crashed experiment that it mends
     brief: str
     forecast: Forecast | None
     changes: tuple[str, ...]
@@ -110,6 +112,8 @@ def dossier(history: History, settings: Settings, state: ExperimentState, asked:
         family=e.family,
         tags=e.tags,
         emitter=e.plan.emitter,
+        proposer=e.plan.proposer,
+        repairs=e.plan.repairs,
         brief=e.plan.brief,
         forecast=e.plan.forecast,
         changes=tuple(str(change) for change in e.changes),

@@ -23,6 +23,7 @@ from nightlab.report.levels import Levels
 from nightlab.report.nouns import Champion, LabSummary
 from nightlab.report.others import Others
 from nightlab.report.page import page
+from nightlab.report.proposers import proposers_section
 from nightlab.report.text import code, markdown
 from nightlab.report.words import ago, count, decimals, duration, gain_in_words, lacking, number, odds, signed
 from nightlab.runner.files import write_atomic
@@ -124,6 +125,7 @@ def render(
         ("What Did Not Help", _worse(found)),
         ("What Failed", [*_failures(found), *others.failures()]),
         ("What To Do Next", [f"- {step}" for step in advise(found)]),
+        ("Who Had The Ideas", proposers_section(history)),
         ("Figures", _figures(found, figures or {})),
         ("Decision Queue", boards.queue()),
         ("Champion Board", boards.board()),

@@ -208,6 +208,29 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProposerLine:
+    """One who has had ideas, over all nights: what they cost and what came of them."""
+
+    proposer: str  # openai:MODEL, an agent's name, or builtin
+    ideas: int
+    runs: int  # of these ideas, replicates included
+    kept: int
+    keeps: tuple[int, ...]  # their numbers, oldest first
+    gain: float  # of what was kept, each over the champion of its moment; units of the metric
+    calls: int
+    failures: int  # calls that brought nothing
+    tokens_in: int
+    tokens_out: int
+    estimated: bool  # whether some of the tokens were reckoned from lengths
+    money: float  # at the prices of each moment
+    minutes: float  # of asking and thinking
+    money_per_run: float | None  # None: nothing ran
+    money_per_keep: float | None  # None: nothing was kept
+    tokens_per_run: float | None
+    tokens_per_keep: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabSummary:
     lab: str
     generated_at: str
@@ -228,3 +251,4 @@ class LabSummary:
     cost: Cost
     active: tuple[ActiveRun, ...]  # what runs now
     early: EarlyStops = EarlyStops()
+    proposers: tuple[ProposerLine, ...] = ()  # empty: only the built-in search has had ideas

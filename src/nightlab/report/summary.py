@@ -26,6 +26,7 @@ from nightlab.report.nouns import (
     RunCounts,
     RunLine,
 )
+from nightlab.report.proposers import proposer_lines
 from nightlab.report.words import iso
 from nightlab.types import Decision, Verdict
 
@@ -70,6 +71,7 @@ def summarise(
         cost=_cost(history),
         active=tuple(_active(history, run, now) for run in history.running.values()),
         early=early_stops(history),
+        proposers=proposer_lines(history),
     )
 
 

@@ -280,6 +280,9 @@ def _identity(sheet: Dossier) -> Table:
     if (foretold := sheet.forecast) is not None:
         gain = f"gain {foretold.gain:.2g}, give or take {foretold.deviation:.2g}"
         facts.add_row("foretold", f"{gain}; {foretold.chance:.0%} likely better, {foretold.crash:.0%} to crash")
+    if sheet.proposer:
+        mended = f", mends {plain(sheet.repairs, 20)}" if sheet.repairs else ""
+        facts.add_row("proposer", Text(f"{plain(sheet.proposer, 60)}{mended}"))
     facts.add_row("from", came)
     labels = [plain(word, 60) for word in (sheet.family, *sheet.tags) if word]
     if labels:

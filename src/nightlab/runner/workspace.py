@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nightlab.config import CONFIG_NAME, Settings
+from nightlab.config import Settings
 from nightlab.errors import BackendError, ConfigError
 from nightlab.git import Git
+from nightlab.root import CONFIG_NAME
 from nightlab.runner import machine
 from nightlab.runner.files import remove_tree
 from nightlab.runner.hashes import matching
@@ -29,16 +30,17 @@ _YOUNG_S = 600.0  # a workspace this new may belong to a run that is just being 
 
 
 _PROSE = (".md", ".txt", ".rst")
-_UNPINNED = frozenset({".gitignore", ".gitattributes", "LICENSE", CONFIG_NAME})
+_UNPINNED = frozenset({".gitignore", ".gitattributes", "LICENSE", CONFIG_NAME, ".mcp.json", "opencode.json"})
+_CLIENTS = (".agents/", ".claude/", ".codex/", ".cursor/", ".gemini/", ".opencode/")  # where agents' settings lie
 _OWN_PATHS = frozenset({"SEED", "SUMMARY_PATH", "PROGRESS_PATH", "RECEIPT_PATH"})
 
 
 def pinned(settings: Settings, git: Git, commit: str | None = None) -> Settings:
     """The settings with everything counted in that makes two runs comparable beside the editable files of a commit.
 
-    These are the other committed files (prose and the lab's own settings left out), the kind of device, and what the
-    environment tells the benchmark (AUTORESEARCH_PROFILE and the like): under another prepare.py, helper module, GPU or
-    budget the same source is another experiment. Without a commit it is HEAD that counts.
+    These are the other committed files (prose, settings of the lab and of agents left out), the kind of device, and
+    what the environment tells the benchmark (AUTORESEARCH_PROFILE and the like): under another prepare.py, helper
+    module, GPU or budget the same source is another experiment. Without a commit it is HEAD that counts.
     """
     return pinned_by(settings, git.blobs(commit or git.head()))
 
@@ -55,7 +57,7 @@ def pinned_by(settings: Settings, blobs: Mapping[str, str]) -> Settings:
 
 
 def _matters(path: str) -> bool:
-    return not path.endswith(_PROSE) and path.rpartition("/")[2] not in _UNPINNED
+    return not path.endswith(_PROSE) and not path.startswith(_CLIENTS) and path.rpartition("/")[2] not in _UNPINNED
 
 
 def make(git: Git, tree: str, run_id: RunId, settings: Settings) -> Path:

@@ -99,6 +99,15 @@ class Made:
     hash: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appraisal:
+    """What is foretold of changes."""
+
+    forecast: Forecast | None  # None while nothing tells how far the metric moves here
+    gain: float  # expected of running them and keeping them only if they are better, units of the metric
+    is_settled: bool  # whether they lie so near to something that was tried that a run would say nothing new
+
+
 class Proposer:
     """Chooses the next idea. Holds caches of what it has parsed; they never change what it answers.
 
@@ -153,7 +162,7 @@ class Proposer:
         `running` names experiments under way that the history does not show as running yet. Whatever lies in the
         history counts as tried. Instead of a new idea it may be a settled one that is worth another run.
         """
-        self._look_at(files)
+        self.look_at(files)
         names = ", ".join(sorted(files))
         if not any(path.endswith(".py") for path in files):
             return Exhausted(reason=f"{names}: no Python, so only agents and models can propose here")
@@ -168,7 +177,32 @@ class Proposer:
             )
         return Exhausted(reason=f"{names}: {ROUNDS * POOL} draws from {len(self.knobs)} knobs gave no new source")
 
-    def _look_at(self, files: Files) -> None:
+    def appraise(
+        self, history: History, base: ExperimentId, files: Files, ideas: Sequence[Sequence[Change]]
+    ) -> list[Appraisal]:
+        """What the lab's own runs foretell of changes that somebody else thought of, in their order.
+
+        Args:
+            history: folded up to now.
+            base: the experiment that they change.
+            files: its editable files.
+            ideas: the changes of each idea.
+        """
+        self.look_at(files)
+        screen = Screen(history, base, self.knobs, self.direction, self.places, self.effects_of)
+        here = self.places.of(history, base)
+        outlook = screen.outlook([here.moved(changes) for changes in ideas])
+        return [
+            Appraisal(
+                forecast=outlook.forecast(place),
+                gain=outlook.expected_gain(place),
+                is_settled=float(outlook.nearest[place]) < SETTLED,
+            )
+            for place in range(len(ideas))
+        ]
+
+    def look_at(self, files: Files) -> None:
+        """Find the constants of these files."""
         if files != self._files:
             self._files = dict(files)
             self.knobs = find_knobs(files, self._on_gpu)

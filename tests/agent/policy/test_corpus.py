@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from nightlab.agent.policy import Ground, Refusal, judge
+from nightlab.agent.policy.noun import altered
 
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "policy_corpus.jsonl"
@@ -23,7 +23,7 @@ def lines(path: Path) -> list[dict[str, str]]:
 
 
 def judged(case: dict[str, str]) -> Refusal | None:
-    ground = dataclasses.replace(GROUND, branch=case.get("branch", GROUND.branch))
+    ground = altered(GROUND, branch=case.get("branch", GROUND.branch))
     return judge(case["command"], ground)
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from nightlab.agent.policy import Ground, judge
 from nightlab.agent.policy.ground import ground_of
+from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Deny
-from nightlab.config import CONFIG_NAME, load_settings
+from nightlab.config import load_settings
+from nightlab.root import CONFIG_NAME
 
 GROUND = Ground(root=Path("/work/lab"), cwd=Path("/work/lab"), home=Path("/home/user"), branch="autoresearch/mar5")
 
 
 def on(**changes: object) -> Ground:
-    return dataclasses.replace(GROUND, **changes)  # type: ignore[arg-type]
+    return altered(GROUND, **changes)
 
 
 def rule(command: str, ground: Ground = GROUND) -> str | None:
@@ -87,7 +88,7 @@ def test_links_are_followed_where_the_ground_can(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("research")
     ground = Ground(root=tmp_path, cwd=tmp_path, home=Path("/home/user"), branch="")
     assert rule("echo > link/core.py", ground) is None
-    assert rule("echo > link/core.py", dataclasses.replace(ground, resolve=Path.resolve)) == "control"
+    assert rule("echo > link/core.py", altered(ground, resolve=Path.resolve)) == "control"
 
 
 # --- nightlab.toml ----------------------------------------------------------------------------------------------
@@ -166,3 +167,14 @@ def test_what_is_trained_cannot_be_smuggled_in_as_text(tmp_path: Path) -> None:
     ):
         assert rule(command, ground) == "training"
     assert rule("python < train.py > run.log 2>&1", ground) is None
+
+
+@pytest.mark.parametrize("command", ["echo exit > .agents/nightlab.sh", "rm -r .agents", "mv .agents elsewhere"])
+def test_the_door_that_hooks_go_through_is_guarded(command: str) -> None:
+    """What runs outside an agent's sandbox whenever it does anything is not the agent's to edit."""
+    assert judge(command, GROUND) is not None
+
+
+def test_going_through_the_door_is_no_edit() -> None:
+    """An agent may ask the lab by the door that its hooks use."""
+    assert judge("sh .agents/nightlab.sh status", GROUND) is None

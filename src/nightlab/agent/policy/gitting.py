@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from nightlab.agent.policy.expand import as_text
 from nightlab.agent.policy.filing import patched
 from nightlab.agent.policy.machine import Handler, Machine, quoted
+from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Opaque, Publish, Remove, Reset, Unguarded, Wiped, Write
 from nightlab.agent.policy.options import parsed
 from nightlab.agent.policy.state import Call
@@ -55,7 +54,7 @@ def _command(machine: Machine, call: Call, words: tuple[str, ...], aliases: dict
         machine.note(Publish("git " + " ".join([name, *args[: name in {"lfs", "subtree", "annex"}]])))
         return None
     handler = _COMMANDS.get(name)
-    return None if handler is None else handler(machine, replace(call, argv=(name, *args)))
+    return None if handler is None else handler(machine, altered(call, argv=(name, *args)))
 
 
 def _own(machine: Machine) -> bool:

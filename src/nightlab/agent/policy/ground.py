@@ -3,18 +3,53 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from nightlab.agent.policy.nouns import Deny, Ground
-
-if TYPE_CHECKING:
-    from nightlab.config import Settings
 
 LARGEST = 64 * 1024  # bytes of a script or patch that is read along; longer ones are programs of their own
 
 
-def ground_of(settings: Settings, cwd: Path, home: Path, branch: str) -> Ground:
+class Rule(Protocol):
+    """A rule of the lab's own (`config.DenyRule`)."""
+
+    @property
+    def command(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Rulebook(Protocol):
+    """What nightlab.toml says under [policy] (`config.PolicySettings`)."""
+
+    @property
+    def enabled(self) -> bool: ...
+    @property
+    def protect(self) -> Sequence[str]: ...
+    @property
+    def allow(self) -> Sequence[str]: ...
+    @property
+    def deny(self) -> Sequence[Rule]: ...
+
+
+class Lab(Protocol):
+    """What is asked of a lab: its settings, or as much of them as a hook keeps at hand, where loading them is dear."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def editable(self) -> tuple[str, ...]: ...
+    @property
+    def protected(self) -> tuple[str, ...]: ...
+    @property
+    def policy(self) -> Rulebook: ...
+
+
+def ground_of(settings: Lab, cwd: Path, home: Path, branch: str) -> Ground:
     """Where a command of an agent would run.
 
     Args:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from nightlab.agent.policy.expand import Expander, as_text
 from nightlab.agent.policy.lexer import UnreadableError
+from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Act, Fetched, Forbidden, Ground, Opaque, Sink, Train, Write
 from nightlab.agent.policy.options import canonical
 from nightlab.agent.policy.places import Places, absolute
@@ -248,7 +248,7 @@ class Machine:
 
     def _once(self, node: Simple, io: Streams) -> str:
         if self.state.lasting is not None and io.out.kind == "screen":
-            io = replace(io, out=self.state.lasting.out, err=self.state.lasting.err)
+            io = altered(io, out=self.state.lasting.out, err=self.state.lasting.err)
         values = [(one, tuple(self._assigned(one))) for one in node.assignments]
         argv = self.expander.arguments(node.words)
         io = self._redirected(node.redirections, io)
@@ -283,21 +283,21 @@ class Machine:
         for one in redirections:
             target = self.expander.one(one.target)
             if one.op in {"<<", "<<<"}:
-                io = replace(io, stdin=as_text(self.expander.text(one.target)) + ("\n" if one.op == "<<<" else ""))
+                io = altered(io, stdin=as_text(self.expander.text(one.target)) + ("\n" if one.op == "<<<" else ""))
             elif one.op == "<":
                 found = self.content(target) if one.descriptor in {None, 0} else None
-                io = replace(io, stdin=UNKNOWN if found is None else found, source=self.path(target))
+                io = altered(io, stdin=UNKNOWN if found is None else found, source=self.path(target))
             elif one.op in {">&", "<&"} and (target.rstrip("-").isdigit() or target == "-"):
                 source = streams.get(int(target.rstrip("-") or 9), Sink("file"))
                 streams[one.descriptor if one.descriptor is not None else 1 if one.op == ">&" else 0] = source
                 if one.op == "<&" and target not in {"0", "-"} and one.descriptor in {None, 0}:
-                    io = replace(io, stdin=UNKNOWN)
+                    io = altered(io, stdin=UNKNOWN)
             elif one.op != "<&":
                 sink = self._opened(target, one.target)
                 streams[one.descriptor if one.descriptor is not None else 1] = sink
                 if one.op in {"&>", "&>>"} or (one.op == ">&" and one.descriptor is None):
                     streams[2] = sink
-        return replace(io, out=streams[1], err=streams[2])
+        return altered(io, out=streams[1], err=streams[2])
 
     def _opened(self, target: str, word: Word) -> Sink:
         for part in word.parts:

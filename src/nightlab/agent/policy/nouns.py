@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
+from nightlab.agent.policy.noun import noun
 
 # What an agent may not edit: the rules it works under and the record it is judged by. Names of directories cover all
 # that lies in them; names that do not exist cost nothing.
 CONTROL = (
+    ".agents",
     ".claude",
     ".codex",
     ".cursor",
@@ -33,14 +33,15 @@ CONTROL = (
 )
 
 
-class Deny(msgspec.Struct, frozen=True):
+@noun
+class Deny:
     """A rule of the lab's own: commands that begin with these words are refused."""
 
     words: tuple[str, ...]
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun
 class Ground:
     """Where a command would run, and what is guarded there.
 
@@ -59,11 +60,12 @@ class Ground:
     allow: tuple[tuple[str, ...], ...] = ()  # commands, word for word, that no rule about programs touches
     deny: tuple[Deny, ...] = ()
     enabled: bool = True
-    read: Callable[[Path], str | None] | None = field(default=None, compare=False)  # text of a small file, if it exists
-    resolve: Callable[[Path], Path] | None = field(default=None, compare=False)  # follows links
+    read: Callable[[Path], str | None] | None = None  # text of a small file, if it exists
+    resolve: Callable[[Path], Path] | None = None  # follows links
 
 
-class Refusal(msgspec.Struct, frozen=True):
+@noun
+class Refusal:
     """Why a command may not run, and what to do instead; both are sentences."""
 
     rule: str
@@ -78,60 +80,71 @@ class Refusal(msgspec.Struct, frozen=True):
 # --- acts: what a command would do, as far as a rule asks -----------------------------------------------------------
 
 
-class Write(msgspec.Struct, frozen=True):
+@noun
+class Write:
     path: str  # absolute, with holes; see `values`
 
 
-class Remove(msgspec.Struct, frozen=True):
+@noun
+class Remove:
     path: str
     recursive: bool
     moved: bool = False
 
 
-class Install(msgspec.Struct, frozen=True):
+@noun
+class Install:
     what: str
 
 
-class Publish(msgspec.Struct, frozen=True):
+@noun
+class Publish:
     what: str
     pull_request: bool = False
 
 
-class Fetched(msgspec.Struct, frozen=True):
+@noun
+class Fetched:
     what: str  # the program that would run what came from the network
 
 
-class Reset(msgspec.Struct, frozen=True):
+@noun
+class Reset:
     """Commits of a branch are thrown away or the branch is moved by force."""
 
     branch: str
 
 
-class Wiped(msgspec.Struct, frozen=True):
+@noun
+class Wiped:
     """Something is destroyed that is no single path."""
 
     what: str
 
 
-class Opaque(msgspec.Struct, frozen=True):
+@noun
+class Opaque:
     """What would run or be changed cannot be read."""
 
     what: str
 
 
-class Unguarded(msgspec.Struct, frozen=True):
+@noun
+class Unguarded:
     """The agent's own rules would be switched off."""
 
     what: str
 
 
-class Forbidden(msgspec.Struct, frozen=True):
+@noun
+class Forbidden:
     """A rule of the lab's own."""
 
     rule: Deny
 
 
-class Sink(msgspec.Struct, frozen=True):
+@noun
+class Sink:
     """Where a stream of output ends: "screen", "file", "pipe" or "kept" (in a variable)."""
 
     kind: str = "screen"
@@ -140,14 +153,16 @@ class Sink(msgspec.Struct, frozen=True):
     words: tuple[str, ...] = ()  # those and their arguments, since one may run another
 
 
-class Train(msgspec.Struct, frozen=True):
+@noun
+class Train:
     """The lab's run command, with where its two streams go."""
 
     out: Sink
     err: Sink
 
 
-class Show(msgspec.Struct, frozen=True):
+@noun
+class Show:
     """A whole file goes to `out`, or is followed there for as long as it grows."""
 
     path: str

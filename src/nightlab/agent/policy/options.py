@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
+from nightlab.agent.policy.noun import noun
 
 _ALIKE = {
     "apt": "apt-get aptitude yum dnf zypper apk snap brew port flatpak",
@@ -52,7 +52,8 @@ def canonical(name: str) -> str:
     return _SAME.get(name) or _SAME.get(plain) or name
 
 
-class Options(msgspec.Struct, frozen=True):
+@noun
+class Options:
     flags: tuple[tuple[str, str], ...]  # in order, with the value or ""
     operands: tuple[str, ...]
     rest: int  # place of the first operand in the arguments

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
+from nightlab.agent.policy.noun import noun
 from nightlab.agent.policy.nouns import Ground
 from nightlab.agent.policy.values import DEEP, FETCHED, STAR, UNKNOWN, holes, known_start, pattern, unknowable
 
@@ -54,7 +54,7 @@ _SOURCES = frozenset((".git", ".github", "benchmarks", "data", "docs", "results"
 _DEVICE = re.compile(r"/dev/(sd|hd|nvme|vd|xvd|mapper/|disk|mem\b)")
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Entry:
     path: str  # absolute
     kind: Kind

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nightlab.agent.policy.expand import as_text
+from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Install, Opaque, Remove, Sink, Write
 from nightlab.agent.policy.pyvalues import File, Name, Place, Value, decoded, joined, method, text_of
 from nightlab.agent.policy.state import Streams
@@ -366,4 +366,4 @@ def _streams(reader: Reader, dotted: str, named: dict[str, Value]) -> Streams:
     elif isinstance(errors, File):
         err = Sink("file", reader.machine.path(errors.path))
     given_in = named.get("input")
-    return replace(reader.io, stdin=given_in if isinstance(given_in, str) else None, out=out, err=err)
+    return altered(reader.io, stdin=given_in if isinstance(given_in, str) else None, out=out, err=err)

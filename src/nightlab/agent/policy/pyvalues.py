@@ -7,26 +7,28 @@ import binascii
 import codecs
 import re
 
-import msgspec
-
+from nightlab.agent.policy.noun import noun
 from nightlab.agent.policy.values import FETCHED, MAX_TEXT, UNKNOWN, holes
 
 MAX_ITEMS = 1000  # of one list
 
 
-class Name(msgspec.Struct, frozen=True):
+@noun
+class Name:
     """Something that is known by its dotted name: a module, a function, a class."""
 
     dotted: str
 
 
-class Place(msgspec.Struct, frozen=True):
+@noun
+class Place:
     """A `pathlib` path."""
 
     path: str
 
 
-class File(msgspec.Struct, frozen=True):
+@noun
+class File:
     """An open file."""
 
     path: str

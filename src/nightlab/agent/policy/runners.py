@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from nightlab.agent.policy.expand import as_text
 from nightlab.agent.policy.machine import Handler, Machine, quoted
+from nightlab.agent.policy.noun import altered
 from nightlab.agent.policy.nouns import Fetched, Opaque, Remove, Unguarded
 from nightlab.agent.policy.options import parsed
 from nightlab.agent.policy.state import Call, Streams
@@ -156,7 +156,7 @@ def _xargs(machine: Machine, call: Call) -> str:
     words = [UNKNOWN] if given is None else re.split(r"[\s\0]+", given.strip()) if given.strip() else []
     words = [word.strip("'\"") for word in words][:64]
     command = options.operands or ("echo",)
-    io = replace(call.io, stdin=None)
+    io = altered(call.io, stdin=None)
     replaced = [value or "{}" for value in options.values("-I", "-i", "--replace")]
     if not replaced:
         return machine.dispatch((*command, *words), io)
@@ -214,7 +214,7 @@ def _find(machine: Machine, call: Call) -> str:
             end = next((at for at in range(place, len(tests)) if tests[at] in {";", "+"}), len(tests))
             for path in found:
                 machine.dispatch(
-                    tuple(arg.replace("{}", path) for arg in tests[place:end]), replace(call.io, stdin=None)
+                    tuple(arg.replace("{}", path) for arg in tests[place:end]), altered(call.io, stdin=None)
                 )
             place = end + 1
     return "\n".join(found) + "\n"
@@ -250,7 +250,7 @@ def _uv(machine: Machine, call: Call) -> str | None:
     options = parsed(call.args, "--directory --project --config-file --color --cache-dir", stop=True)
     if not options.operands or options.operands[0] != "run":
         return uv(machine, call)
-    return uv_run(machine, replace(call, argv=("uv", *options.operands)))
+    return uv_run(machine, altered(call, argv=("uv", *options.operands)))
 
 
 _UV_RUN = (

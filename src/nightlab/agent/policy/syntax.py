@@ -1,19 +1,18 @@
-"""The tree of a shell command: what `shell.parse` makes and `machine` walks. Nothing in it is expanded yet.
-
-Structs, not dataclasses: a hook is a process start, and these take a fortieth of the time to define.
-"""
+"""The tree of a shell command: what `shell.parse` makes and `machine` walks. Nothing in it is expanded yet."""
 
 from __future__ import annotations
 
-import msgspec
+from nightlab.agent.policy.noun import noun
 
 
-class Literal(msgspec.Struct, frozen=True):
+@noun
+class Literal:
     text: str
     quoted: bool  # inside quotes or behind a backslash: no pattern, brace or tilde
 
 
-class Variable(msgspec.Struct, frozen=True):
+@noun
+class Variable:
     """`$name`, `${name[index]op operand}`; `op` "" is the plain value, "#" (first) its length, "!" indirection."""
 
     name: str
@@ -23,7 +22,8 @@ class Variable(msgspec.Struct, frozen=True):
     index: str = ""
 
 
-class Substitution(msgspec.Struct, frozen=True):
+@noun
+class Substitution:
     """`$(script)` and backquotes; as `<(script)` or `>(script)` it is a file whose other end the script holds."""
 
     script: Node
@@ -31,7 +31,8 @@ class Substitution(msgspec.Struct, frozen=True):
     file: str = ""  # "", "<" or ">"
 
 
-class Arithmetic(msgspec.Struct, frozen=True):
+@noun
+class Arithmetic:
     """`$((...))`: a number that nobody works out here, but substitutions in it run."""
 
     inner: Word
@@ -40,7 +41,8 @@ class Arithmetic(msgspec.Struct, frozen=True):
 Part = Literal | Variable | Substitution | Arithmetic
 
 
-class Word(msgspec.Struct, frozen=True):
+@noun
+class Word:
     parts: tuple[Part, ...] = ()
 
     @property
@@ -49,14 +51,16 @@ class Word(msgspec.Struct, frozen=True):
         return any(isinstance(part, Literal) and part.quoted for part in self.parts)
 
 
-class Assignment(msgspec.Struct, frozen=True):
+@noun
+class Assignment:
     name: str
     values: tuple[Word, ...]
     array: bool = False
     append: bool = False
 
 
-class Redirection(msgspec.Struct, frozen=True):
+@noun
+class Redirection:
     """`op` is written as in the shell; a here-document's is "<<" and a here-string's "<<<", `target` their text."""
 
     op: str
@@ -64,48 +68,56 @@ class Redirection(msgspec.Struct, frozen=True):
     descriptor: int | None = None  # None: the operator's own, 0 for input and 1 for output
 
 
-class Simple(msgspec.Struct, frozen=True):
+@noun
+class Simple:
     assignments: tuple[Assignment, ...] = ()
     words: tuple[Word, ...] = ()
     redirections: tuple[Redirection, ...] = ()
 
 
-class Pipeline(msgspec.Struct, frozen=True):
+@noun
+class Pipeline:
     stages: tuple[Node, ...]
     both: tuple[bool, ...]  # for each stage but the last, whether `|&` carries its errors too
 
 
-class Sequence(msgspec.Struct, frozen=True):
+@noun
+class Sequence:
     """What runs one after the other, whatever the connectors: each may run."""
 
     items: tuple[Node, ...] = ()
 
 
-class Group(msgspec.Struct, frozen=True):
+@noun
+class Group:
     body: Node
     subshell: bool
     redirections: tuple[Redirection, ...] = ()
 
 
-class Branch(msgspec.Struct, frozen=True):
+@noun
+class Branch:
     """`if` and `case`: the tests run, then one of the arms."""
 
     tests: Node
     arms: tuple[Node, ...]
 
 
-class Loop(msgspec.Struct, frozen=True):
+@noun
+class Loop:
     body: Node
     name: str = ""  # of the variable of `for` and `select`
     values: tuple[Word, ...] | None = None  # None: the positional parameters
 
 
-class Function(msgspec.Struct, frozen=True):
+@noun
+class Function:
     name: str
     body: Node
 
 
-class Test(msgspec.Struct, frozen=True):
+@noun
+class Test:
     """`[[ ... ]]` and `(( ... ))`: only what is substituted in it runs."""
 
     words: tuple[Word, ...]

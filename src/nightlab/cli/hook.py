@@ -1,0 +1,63 @@
+"""`hook CLIENT`: the door that coding agents knock at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nightlab.agent.hooks.respond import Policy
+
+CLIENTS = ("claude", "codex", "gemini", "cursor", "opencode")
+
+_DESCRIPTION = """\
+Answer one event of a coding agent: a JSON object on stdin, that client's own dialect on stdout. Nothing is printed
+where there is nothing to say, and the exit code is always 0: a hook that fails must not stop an agent. What went wrong
+is in results/nightlab/hooks.log. `nightlab agents install CLIENT` writes the few lines that make a client ask.
+"""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from argparse import RawDescriptionHelpFormatter
+
+    parser = commands.add_parser(
+        "hook",
+        help="answer an event of a coding agent (stdin: JSON)",
+        description=_DESCRIPTION,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
+    parser.set_defaults(handler=cmd_hook)
+
+
+def at_once(words: Sequence[str]) -> bool:
+    """Answer if the words are a client's name and nothing else; whether they were."""
+    if len(words) != 1 or words[0] not in CLIENTS:
+        return False
+    _answer(words[0])
+    return True
+
+
+def cmd_hook(args: argparse.Namespace) -> int:
+    """Print the answer, if there is one."""
+    _answer(args.client)
+    return 0
+
+
+def _answer(client: str) -> None:
+    from nightlab.agent.hooks.door import answer
+
+    said = answer(client, sys.stdin.buffer.read(), _policy)
+    if said:
+        sys.stdout.buffer.write(said)
+        sys.stdout.buffer.flush()
+
+
+def _policy() -> Policy:
+    """The policy, which only a shell command needs to be loaded for."""
+    from nightlab.agent.hooks.guarding import ParsedPolicy
+
+    return ParsedPolicy()
