@@ -207,7 +207,9 @@ def test_gemini(place: Path) -> None:
     lab, home = wired(agent, "gemini", place)
     overwrite = Turn(tool="write_file", arguments={"file_path": str(lab.root / "prepare.py"), "content": "# mine\n"})
     script = play([PUSH, FORBIDDEN, overwrite], by_shell)
-    holds(visit(agent, lab, home, PROMPT, script.turns), lab, script)
+    seen = visit(agent, lab, home, PROMPT, script.turns)
+    holds(seen, lab, script)
+    assert "&gt; run.log" not in seen.told  # it spells a redirection anew
 
 
 def test_gemini_in_its_sandbox(place: Path) -> None:
