@@ -42,7 +42,7 @@ e2e:
         cp tests/e2e/package.json '{{ agents }}/package.json'
         npm install --prefix '{{ agents }}' --no-audit --no-fund || { rm '{{ agents }}/package.json'; exit 1; }
     fi
-    NIGHTLAB_E2E_AGENTS='{{ agents }}' uv run pytest -m e2e -n 2
+    NIGHTLAB_E2E_AGENTS='{{ agents }}' uv run pytest tests/e2e -m e2e -n 2
 
 # Mend what can be mended by itself.
 fix:

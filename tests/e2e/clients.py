@@ -30,7 +30,7 @@ from tests.e2e.labs import UserLab
 from tests.e2e.model_server import Request, Turn
 
 MARK = "NIGHTLAB_E2E"
-"""A variable that everything which one visit starts inherits: by it, what is left over is found and ended."""
+"""A variable that everything which a visit starts inherits, with the visit's home: what is left over is found by it."""
 LIMIT_S = 180
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -166,7 +166,8 @@ def tried(lab: UserLab) -> dict[str, str]:
     told = lab.nightlab("verify")
     assert told.code == 0, told.out + told.err
     runs = [run for run in lab.runs() if run["description"] != "baseline"]
-    assert {run["outcome"] for run in lab.runs()} <= {"finished"}, runs
+    odd = [run for run in lab.runs() if run["outcome"] != "finished"]
+    assert not odd, odd
     return {run["description"]: run["decision"] for run in runs}
 
 
@@ -197,12 +198,11 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def visit(agent: Agent, lab: UserLab, home: Path, prompt: str, turns: list[Turn]) -> Visit:
-    """Start the agent in the lab with a model that follows `turns`; ends with everything it started."""
+    """Start the agent in the lab with a model that follows `turns`; `end_all` ends what it leaves."""
     program, port = binary(agent.program), _free_port()
     record, script = home / f"requests-{uuid.uuid4().hex}.jsonl", home / "script.json"
     script.write_text(json.dumps([vars(turn) for turn in turns]))
-    mark = uuid.uuid4().hex
-    variables = environment(home) | agent.set_up(home, lab, f"http://127.0.0.1:{port}") | {MARK: mark}
+    variables = environment(home) | agent.set_up(home, lab, f"http://127.0.0.1:{port}") | {MARK: str(home)}
     alone = can_be_alone()
     words = [
         *(["unshare", "-n"] if alone else []),
@@ -221,8 +221,6 @@ def visit(agent: Agent, lab: UserLab, home: Path, prompt: str, turns: list[Turn]
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        finally:
-            _end(mark)
         out.seek(0)
         err.seek(0)
         return Visit(code, out.read(), err.read(), tuple(model_server.read_requests(record)))
@@ -235,11 +233,11 @@ def _free_port() -> int:
         return port
 
 
-def _end(mark: str) -> None:
-    """Kill what a visit left behind; nightlab's own supervisors have seen their runs off before that, or never will."""
+def end_all(place: Path) -> None:
+    """Kill what visits from homes below `place` left; not at a visit's end, since what works on the lab outlives it."""
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == mark:
+            if process.environ().get(MARK, "").startswith(f"{place}{os.sep}"):
                 process.kill()
         except psutil.Error:
             continue

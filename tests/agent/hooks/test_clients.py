@@ -194,6 +194,14 @@ def test_a_run_that_ended_is_told_after_a_tool_and_once(client: str, agent: Agen
     assert say(client, told) == b""
 
 
+def test_gemini_is_given_no_command_that_it_spells_anew(agent: Agent) -> None:
+    """It hands context on with `&gt;` for `>`; others get the command as it has to be typed."""
+    event = {"session_id": "s1", "cwd": str(agent.root), "prompt": "hello"}
+    told = say("gemini", {**event, "hook_event_name": "BeforeAgent"}).decode()
+    assert "nightlab exec" in told and ">" not in told
+    assert "> run.log 2>&1" in say("codex", {**event, "hook_event_name": "UserPromptSubmit"}).decode()
+
+
 def test_a_byte_order_mark_does_no_harm(agent: Agent) -> None:
     """Cursor on Windows begins with one."""
     told = {"conversation_id": "c", "hook_event_name": "sessionStart", "workspace_roots": [str(agent.root)]}

@@ -90,6 +90,14 @@ def test_an_agent_is_told_its_plan(agent: Path) -> None:
         assert part in told
 
 
+def test_an_agent_is_told_where_it_is(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PWD names its workspace, wherever the night was started: there are agents that believe it."""
+    monkeypatch.setenv("PWD", str(agent.parent / "lab"))
+    lab = lab_of(agent, APPEND + "assert os.path.samefile(os.environ['PWD'], os.getcwd())\n")
+    assert who(lab.night(ideas=1)) == [NAME]
+    assert not calls(lab)[0].note
+
+
 def test_a_placeholder_says_where_the_prompt_goes(agent: Path) -> None:
     """With {prompt} in the command line nothing is appended to it."""
     script = APPEND + "assert sys.argv[1] == '--do' and sys.argv[3] == '--fast' and 'Metric' in sys.argv[2]\n"

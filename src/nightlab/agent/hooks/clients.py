@@ -138,14 +138,19 @@ def _write_specific(client: Client, told: Told, event: Event, answer: Answer) ->
     return {**said, **shown} if answer.context else None
 
 
+_TO_LOG, _IN_WORDS = " > run.log 2>&1", " (its whole output sent to run.log)"
+"""Gemini CLI hands context on with `&gt;` for `>`: a command copied from there would run in the background."""
+
+
 def _write_gemini(client: Client, told: Told, event: Event, answer: Answer) -> Told | None:
     """Gemini CLI: denials and continuations stand at the top."""
     if isinstance(event, BeforeTool):
         return {"decision": "deny", "reason": answer.deny} if answer.deny else None
     if isinstance(event, Stopping):
         return {"decision": "deny", "reason": answer.ask} if answer.ask else None
-    said = {"hookEventName": _text(told, "hook_event_name"), "additionalContext": answer.context}
-    return {"hookSpecificOutput": said} if answer.context else None
+    context = answer.context.replace(_TO_LOG, _IN_WORDS)
+    said = {"hookEventName": _text(told, "hook_event_name"), "additionalContext": context}
+    return {"hookSpecificOutput": said} if context else None
 
 
 def _write_cursor(client: Client, told: Told, event: Event, answer: Answer) -> Told | None:

@@ -151,7 +151,7 @@ class Agent:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", warden.__name__, str(self._log(name)), str(seconds), *words],
                 cwd=place,
-                env=self._environment(plan),
+                env=self._environment(plan, place),
                 stdin=subprocess.PIPE,
                 stdout=said,
                 stderr=said,
@@ -159,9 +159,12 @@ class Agent:
             )
         return Process(process, place)
 
-    def _environment(self, plan: Path) -> dict[str, str]:
-        """Ours, with its keys; the agent is told for whom it works."""
-        env = {**_surroundings(), FOR_LAB: str(self._desk.settings.root), PLAN_VARIABLE: str(plan)}
+    def _environment(self, plan: Path, place: Path) -> dict[str, str]:
+        """Ours, with its keys; the agent is told for whom it works, and where.
+
+        OpenCode believes PWD before it looks where it is: left as it was, it edits the lab's own working tree.
+        """
+        env = {**_surroundings(), FOR_LAB: str(self._desk.settings.root), PLAN_VARIABLE: str(plan), "PWD": str(place)}
         home = os.path.dirname(os.path.dirname(os.path.abspath(nightlab.__file__)))
         paths = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
         if home in map(os.path.abspath, paths):  # nightlab itself is found only through it
