@@ -184,6 +184,14 @@ def test_whose_python_runs(lab: Repo, tmp_path: Path) -> None:
         venv_with_lab(lab)
 
 
+def test_a_run_is_told_where_it_is(lab: Repo) -> None:
+    """Programs that believe PWD work in the workspace, not where the lab was started from."""
+    place = make(lab)
+    with variables(PWD=str(lab.root)):
+        found = run_there(lab, place, None, sys.executable, "-c", "import os; print(os.environ['PWD'])")
+    assert found == str(place)
+
+
 def test_without_an_environment_the_callers_path_holds(lab: Repo, tmp_path: Path) -> None:
     """A `python bench.py` finds the Python that it finds in the caller's shell, not nightlab's."""
     place = make(lab)

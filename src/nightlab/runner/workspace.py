@@ -177,6 +177,7 @@ def command_env(settings: Settings, run: Run, files: RunFiles, workspace: Path, 
     """
     return {
         RUN_VARIABLE: run.id,
+        "PWD": str(workspace),  # some programs believe it, and would work in the lab's own tree
         "NIGHTLAB_RESULT_PATH": str(files.result),
         "AUTORESEARCH_SEED": str(run.seed),
         "AUTORESEARCH_SUMMARY_PATH": str(files.summary),

@@ -29,9 +29,9 @@ def calls(command: str) -> list[tuple[str, ...]]:
         found.append(call.args)
         return ""
 
-    from nightlab.agent.policy import _HANDLERS
+    from nightlab.agent.policy import HANDLERS
 
-    handlers: dict[str, Handler] = {**_HANDLERS, "show": show}
+    handlers: dict[str, Handler] = {**HANDLERS, "show": show}
     ground = Ground(root=Path("/lab"), cwd=Path("/lab"), home=Path("/home/user"), branch="")
     Machine(ground, handlers).run(parse(command), Streams())
     return found

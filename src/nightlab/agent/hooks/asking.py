@@ -178,7 +178,10 @@ def _next(settings: Settings, view: View, now: float) -> _Wanted:
 
     plan = next_plan(view, settings, now)
     files = ", ".join(settings.editable)
-    todo = f'Edit {files}, then: nightlab try --description "what you changed, and from what to what"'
+    todo = (
+        f'Edit {files}, then: nightlab try --description "what you changed, and from what to what". In a sandbox that '
+        "keeps the shell from writing .git, the nightlab server's tool try does it."
+    )
     return _Wanted(NEXT, f"{prompt(view, plan)}\n{todo}", plan)
 
 

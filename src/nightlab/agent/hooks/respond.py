@@ -32,9 +32,9 @@ from nightlab.root import FOR_LAB
 LONGEST = 9000  # characters of context: Codex passes 9,900 on whole and Claude Code 10,000
 _HANDED_ON = ("hook_context", "hook_prompt", "system-reminder")  # elements in which clients put others' words
 _RULES = (
-    "Rules: edit {files} only; {guarded} stay as they are. Run `nightlab try --description ...` for an experiment that "
-    "is judged, or `nightlab exec -- {command} > run.log 2>&1` for a run that is only recorded. Install nothing, "
-    "publish nothing."
+    "Rules: edit {files} only, never {guarded}. Run `nightlab try --description ...` (or the nightlab server's tool "
+    "try) for an experiment that is judged, or `nightlab exec -- {command} > run.log 2>&1` for a run that is only "
+    "recorded. Install nothing, publish nothing."
 )
 
 
