@@ -22,11 +22,12 @@ def tagged(lab: UserLab) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("NIGHTLAB_RESULT_PATH", "").startswith(str(lab.root)):
+            is_ours = process.environ().get("NIGHTLAB_RESULT_PATH", "").startswith(str(lab.root))
+            if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ends while it is looked at
             continue
-    return [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return found
 
 
 def supervisors(lab: UserLab) -> list[psutil.Process]:
