@@ -125,7 +125,7 @@ def lease(settings: Settings) -> Iterator[None]:
             file.seek(0)
             raise BusyError(
                 f"another process ({file.read().strip() or 'unknown'}) runs this lab",
-                hint="watch it with `nightlab status`, or stop it first (Ctrl-C there)",
+                hint="watch it with `nightlab status`, or end it first: `nightlab stop`, or Ctrl-C where it runs",
             )
         file.truncate(0)
         file.write(f"pid {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")

@@ -54,7 +54,7 @@ def test_all_calls_are_tools_that_say_what_they_do(tmp_path: Path, mode: Literal
             assert tool.description, name
             assert tool.annotations is not None
             assert tool.annotations.open_world_hint is False
-            assert tool.annotations.read_only_hint is (name not in {"try", "log", "stop"})
+            assert tool.annotations.read_only_hint is (name not in {"try", "wait", "log", "stop"})
         assert {str(one.uri) for one in (await client.list_resources()).resources} == RESOURCES
 
     ask(make(tmp_path / "lab").root, talk, mode)

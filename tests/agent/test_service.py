@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from nightlab.agent.service import LONGEST_S, Service
 from nightlab.agent.written import Written
 from nightlab.autonomy import Autonomy, text_of
 from nightlab.config import load_settings
+from nightlab.discovering import Places
 from nightlab.errors import AlreadyRecordedError, EditError, NotFoundError, UsageError
 from nightlab.ledger.glance import AUTONOMY
 from nightlab.memory import open_ledger
@@ -239,18 +241,81 @@ def test_stop_ends_a_night_cleanly_and_it_can_go_on(tmp_path: Path) -> None:
     assert status["night"]["state"] == "interrupted"
     again = service.stop("a test")
     assert not again.was_worked
-    assert "nobody was working" in again.next
+    assert "nightlab run" in again.next
 
 
-def test_stop_ends_autonomy_too(tmp_path: Path) -> None:
-    """An agent that was told to go on by itself is told to go on no longer."""
+def test_a_persons_stop_ends_autonomy_too(tmp_path: Path) -> None:
+    """An agent that was told to go on by itself is told so no longer; its own stop does not end a person's night."""
     lab = make(tmp_path / "lab")
     settings = load_settings(lab.root)
     with open_ledger(settings) as ledger:
         ledger.append(Noted(topic=AUTONOMY, text=text_of(Autonomy(enabled=True, reason="go autonomous"))))
     assert "Autonomy enabled: yes" in service_of(lab).context().summary
-    service_of(lab).stop("a test")
+    assert not service_of(lab).stop("an agent").was_autonomous
+    assert "Autonomy enabled: yes" in service_of(lab).context().summary
+    assert service_of(lab).stop("a person", is_person=True).was_autonomous
     assert "Autonomy enabled: no" in service_of(lab).context().summary
+    assert json.loads(Places(lab.root).state.read_text())["autonomy_enabled"] is False
+
+
+def test_the_command_says_what_stop_meant(tmp_path: Path) -> None:
+    """Who works, whether agents had been sent on, and how it goes on."""
+    lab = make(tmp_path / "lab")
+    with open_ledger(load_settings(lab.root)) as ledger:
+        ledger.append(Noted(topic=AUTONOMY, text=text_of(Autonomy(enabled=True, reason="go autonomous"))))
+    said = lab.nightlab("stop")
+    assert said.code == 0
+    assert "nobody was working" in said.out
+    assert "agents go on no longer by themselves" in said.out
+    assert "`nightlab run` goes on" in said.out
+
+
+def test_waiting_does_not_undo_a_stop(tmp_path: Path) -> None:
+    """What was stopped on purpose is told to be so, and started again by nobody who only looks on."""
+    lab = make(tmp_path / "lab", seconds=30)
+    service = service_of(lab)
+    begun = service.start("twice the width", edits=[WIDER])
+    for _ in range(400):
+        if any(run.outcome == "running" for run in service.runs()):
+            break
+        time.sleep(0.05)
+    service.stop("a test")
+    found = service.wait(str(begun.number))
+    assert found.state == "stopped"
+    assert "nightlab wait" in found.next
+    count = len(service.runs())
+    assert service.wait(str(begun.number), seconds=1.0).state == "stopped"
+    assert not any(run.outcome == "running" for run in service.runs())
+    assert len(service.runs()) == count
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_waiting_for_ever_is_refused(tmp_path: Path, seconds: float) -> None:
+    """No client waits that long."""
+    service = service_of(make(tmp_path / "lab"))
+    with pytest.raises(UsageError, match="cannot be waited"):
+        service.wait("1", seconds=seconds)
+
+
+def test_a_baseline_that_only_exec_has_seen_is_measured(tmp_path: Path) -> None:
+    """Runs that decide nothing do not stand in for the ones that do."""
+    lab = make(tmp_path / "lab")
+    assert lab.nightlab("exec", "--", "python", "train.py", AUTORESEARCH_SEED="42").code == 0
+    service = service_of(lab)
+    done = decided(service, service.start("baseline"))
+    assert len([run for run in done.runs if run.metric is not None]) >= 2
+
+
+def test_the_log_of_what_runs_unseen_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is begun anew from time to time, and the one before is kept."""
+    monkeypatch.setattr("nightlab.agent.workbench._LOG_LIMIT", 10)
+    lab = make(tmp_path / "lab")
+    settings = load_settings(lab.root)
+    settings.results.mkdir(parents=True)
+    (settings.results / "background.log").write_text("what was said long ago\n")
+    decided(service_of(lab), service_of(lab).start("twice the width", edits=[WIDER]))
+    assert (settings.results / "background.log.1").read_text() == "what was said long ago\n"
+    assert "long ago" not in (settings.results / "background.log").read_text()
 
 
 def test_a_stop_of_yesterday_does_not_end_tonight(tmp_path: Path) -> None:

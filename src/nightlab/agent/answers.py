@@ -50,7 +50,7 @@ class Progress:
     experiment: str
     number: int
     description: str
-    state: str  # waiting, running or decided
+    state: str  # waiting, running, decided, or stopped by somebody before it was decided
     decision: str  # keep, discard, retest or crash; "" before the first verdict
     because: str  # the judge's sentence
     gain: float | None  # over the champion it was judged against, units of the metric, positive is better
@@ -205,4 +205,5 @@ class Stopped:
 
     was_worked: bool  # whether a process was deciding for this lab
     running: int  # runs under way at that moment
+    was_autonomous: bool  # whether agents had been told to go on by themselves, and are told so no longer
     next: str

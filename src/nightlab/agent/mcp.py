@@ -49,7 +49,7 @@ Runs happen in clean workspaces under their own supervisors; the lab makes the c
 """
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
-_ENDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_SAME = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -148,9 +148,12 @@ def _add_doing(server: MCPServer, lab: Callable[[], Service]) -> None:
         """
         return lab().start(description, hypothesis=hypothesis, seeds=seeds, edits=edits or ())
 
-    @server.tool(annotations=_READS)
+    @server.tool(annotations=_SAME)
     async def wait(name: str, call: Call, seconds: float = LONGEST_S) -> Progress:
-        """Look on until an experiment has its verdict, at most 50 seconds; then call it again if it is not decided."""
+        """Look on until an experiment has its verdict, at most 50 seconds; then call it again if it is not decided.
+
+        Where nobody works on it any more, somebody is started who does.
+        """
         loop = asyncio.get_running_loop()
 
         def tell(now: Progress) -> None:
@@ -192,10 +195,13 @@ def _add_doing(server: MCPServer, lab: Callable[[], Service]) -> None:
             )
         )
 
-    @server.tool(annotations=_ENDS)
+    @server.tool(annotations=_SAME)
     @_told
     def stop(by: str = "an agent") -> Stopped:
-        """Ask whoever works on the lab to end cleanly: runs under way are ended and recorded, nothing is lost."""
+        """End what goes on in the lab now, cleanly: runs under way are ended and recorded, nothing is lost.
+
+        It goes on by `nightlab run` or `nightlab wait`. The person's word to go on by yourself stays.
+        """
         return lab().stop(by)
 
 

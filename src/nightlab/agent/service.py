@@ -7,6 +7,7 @@ whoever holds the loop's lease, which is a process of ours that `start` leaves b
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from nightlab.agent.answers import (
 from nightlab.agent.looking import branch_of, is_worked
 from nightlab.config import Settings
 from nightlab.errors import EditError, NotFoundError, UsageError
-from nightlab.types import STOP, Noted
+from nightlab.types import STOP, Noted, is_infrastructure
 
 if TYPE_CHECKING:
     from nightlab import history as folded
@@ -47,11 +48,13 @@ if TYPE_CHECKING:
     from nightlab.types import Experiment, Files
 
 LONGEST_S = 50.0  # of one `wait`: clients are known that give a call up after a minute
+_STARTING_S = 5.0  # that a process of ours may take until it holds the lease, on a busy machine
 _LOOK_S = 0.5  # between two looks at the ledger while waiting
 _TEXT = 12_000  # characters of a patch or a report in one answer: a client keeps some ten thousand of a tool's words
 _OPEN = 8  # undecided experiments that are told one by one
 _TAIL = 20  # lines of a log
 _AVOID = 3
+_GO_ON = "`nightlab run` goes on with the night, `nightlab wait` with what is undecided"
 RULES = (
     "One idea per experiment, told in one line with a direction and a size.",
     "Protected files stay as they are: a run in which one of them changed is void.",
@@ -280,7 +283,7 @@ class Service:
             made = lab.take_working_tree(description=description, hypothesis=hypothesis, seeds=seeds, files=files)
             note = known_already(lab, made)
             state = lab.history.state(made.id)
-            if made.parent is None and state.runs:
+            if made.parent is None and any(run.run.purpose.steers for run in state.runs):
                 raise UsageError(
                     f"nothing was changed: this is the committed source, #{state.number}, which has run",
                     hint=f"edit {', '.join(self.settings.editable)} first",
@@ -291,7 +294,7 @@ class Service:
     def wait(self, name: str, *, seconds: float = LONGEST_S, told: Told | None = None) -> Progress:
         """Look on until an experiment has its verdict, for a while; then the state it is in.
 
-        Whoever should be working on it is started again where nobody is.
+        Whoever should be working on it is started again where nobody is, unless that was stopped on purpose.
 
         Args:
             name: as for `get`.
@@ -300,27 +303,41 @@ class Service:
 
         Raises:
             NotFoundError: it means nothing, or several things.
+            UsageError: that is no length of time.
         """
         from nightlab.agent.workbench import start_in_background
         from nightlab.report.dossier import look_up
 
+        if not math.isfinite(seconds):
+            raise UsageError(f"{seconds} seconds cannot be waited", hint=f"say a number up to {LONGEST_S:g}")
         until = self.clock() + min(max(seconds, 0.0), LONGEST_S)
+        forsaken_at: float | None = None
         with self._ledger() as ledger:
             history = ledger.history()
-            experiment = look_up(history, name)[0].experiment.id
-            if self._is_forsaken(history, history.state(experiment)):
-                start_in_background(self.settings, "wait")
+            state = look_up(history, name)[0]
+            stopped_at = self._stopped_at()
             before: Progress | None = None
             while True:
-                now = self._progress(history, history.state(experiment))
+                now = self._progress(history, state)
+                if now.state == "waiting" and stopped_at > _begun_at(state) and is_worked(self.settings) is False:
+                    now = replace(now, state="stopped", next=_GO_ON)
                 if told is not None and now != before:
                     told(now)
-                if now.state == "decided" or self.clock() >= until:
-                    return replace(now, review=self._review(history, history.state(experiment)))
+                if now.state in ("decided", "stopped") or self.clock() >= until:
+                    return replace(now, review=self._review(history, state))
                 before = now
+                if not self._is_forsaken(state):
+                    forsaken_at = None
+                elif forsaken_at is None:  # whoever has just been started does not hold the lease yet
+                    forsaken_at = self.clock()
+                elif self.clock() - forsaken_at >= _STARTING_S:
+                    start_in_background(self.settings, "wait")
+                    forsaken_at = None
                 self.sleep(min(_LOOK_S, max(until - self.clock(), 0.0)))
                 for recorded in ledger.since(history.seq):
                     history.apply(recorded)
+                    if isinstance(recorded.event, Noted) and recorded.event.topic == STOP:
+                        stopped_at = recorded.at
 
     def log(self, written: Written) -> WrittenDown:
         """Write a run down that was made by hand: its author's word, which steers nothing until it is replicated.
@@ -350,20 +367,26 @@ class Service:
             standing=entry.stand.standing.value if entry.stand else "",
         )
 
-    def stop(self, by: str) -> Stopped:
+    def stop(self, by: str, *, is_person: bool = False) -> Stopped:
         """Ask whoever works on the lab to end as cleanly as by Ctrl-C. What is recorded stays, and can be gone on with.
 
         Args:
             by: who asks, for the notebook.
+            is_person: whether it is a person's word: then agents are asked by their hooks to go on no longer. An
+                agent that ends a run of its own does not end the night for whoever asked for it.
         """
+        from nightlab.autonomy import Autonomy, look
+        from nightlab.discovering import Places, say
         from nightlab.memory import open_ledger
 
+        was_on = is_person and look(self.settings.database, Places(self.settings.root).state).enabled
         with open_ledger(self.settings) as ledger:
             worked = is_worked(self.settings) is True
             running = len(ledger.history(patches=False).running)
             ledger.append(Noted(topic=STOP, text=f"asked to stop by {by}"))
-        todo = "`nightlab run` goes on with the night, `nightlab wait` with what is undecided"
-        return Stopped(was_worked=worked, running=running, next=todo if worked else f"nobody was working; {todo}")
+        if was_on:
+            say(self.settings, Autonomy(enabled=False, reason=f"stopped by {by}"), self.clock())
+        return Stopped(was_worked=worked, running=running, was_autonomous=was_on, next=_GO_ON)
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -404,16 +427,34 @@ class Service:
             files[edit.path] = files[edit.path].replace(edit.old, edit.new)
         return files
 
-    def _is_forsaken(self, history: History, state: ExperimentState) -> bool:
+    def _stopped_at(self) -> float:
+        """When somebody last asked for an end; UTC seconds since the epoch, 0 if nobody did."""
+        from nightlab.ledger.glance import Glance
+
+        with Glance(self.settings.database) as glance:
+            notes = glance.notes(STOP)
+        return notes[-1].at if notes else 0.0
+
+    def _is_forsaken(self, state: ExperimentState) -> bool:
         """Whether an experiment waits for a verdict that nobody would speak."""
-        is_due = state.is_open or (state.experiment.parent is None and not state.finished())
-        return is_due and is_worked(self.settings) is False
+        return not self._is_decided(state) and is_worked(self.settings) is False
+
+    def _is_decided(self, state: ExperimentState) -> bool:
+        """Whether it has its last verdict; the baseline, which gets none: whether it is measured, or cannot be."""
+        if state.experiment.parent is not None:
+            return not state.is_open
+        ended = [
+            run
+            for run in state.runs
+            if run.run.purpose.steers and run.outcome is not None and not is_infrastructure(run.outcome)
+        ]
+        measured = [run for run in ended if run.value is not None and run.is_believed]
+        return len(measured) >= self.settings.judge.baseline_runs or len(measured) < len(ended)
 
     def _progress(self, history: History, state: ExperimentState, note: str = "") -> Progress:
         """How far it is, without its review: that looks at the whole history."""
         verdict, made = state.verdict, state.experiment
-        is_baseline = made.parent is None
-        if not state.is_open and (verdict is not None or not is_baseline or state.finished()) and not state.is_running:
+        if self._is_decided(state) and not state.is_running:
             where, then = "decided", "look at the plan, edit, start the next one"
         elif state.is_running:
             where, then = "running", f"wait for #{state.number} again"
@@ -561,6 +602,11 @@ def known_already(lab: Lab, experiment: Experiment) -> str:
                 f"{plain(match.why)}"
             )
     return ""
+
+
+def _begun_at(state: ExperimentState) -> float:
+    """When an experiment was last taken up."""
+    return max([state.proposed_at, *(run.started_at for run in state.runs)])
 
 
 def _refuse_other_modes(mode: str) -> None:

@@ -14,6 +14,8 @@ from nightlab.errors import BusyError, GitError, LedgerError
 if TYPE_CHECKING:
     from nightlab.loop import Lab, Listener
 
+_LOG_LIMIT = 1 << 20  # bytes of background.log, at which it is begun anew; the one before is kept
+
 
 @contextmanager
 def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[Lab]:
@@ -76,7 +78,10 @@ def start_in_background(settings: Settings, *words: str) -> None:
     """Start a command on this lab that goes on when this process ends; what it says lies in background.log."""
     import subprocess
 
-    with (settings.results / "background.log").open("ab") as log:
+    path = settings.results / "background.log"
+    if path.exists() and path.stat().st_size > _LOG_LIMIT:
+        path.replace(path.with_name("background.log.1"))
+    with path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "nightlab", *words, "--lab", str(settings.root)],
             stdin=subprocess.DEVNULL,

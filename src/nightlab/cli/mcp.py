@@ -42,8 +42,12 @@ def cmd_stop(args: argparse.Namespace) -> int:
     """Ask for an end and say what that meant."""
     from nightlab.agent.service import Service
 
-    told = Service(settings=settings_of(args.lab)).stop("a person at the command line")
+    told = Service(settings=settings_of(args.lab)).stop("a person at the command line", is_person=True)
     if told.was_worked:
         print(f"asked to stop; {told.running} run(s) under way are ended and recorded")
+    else:
+        print("nobody was working")
+    if told.was_autonomous:
+        print("agents go on no longer by themselves; `continue autonomously`, said to one, starts that again")
     print(told.next)
     return 0
