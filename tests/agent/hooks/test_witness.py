@@ -181,6 +181,33 @@ def test_a_run_that_begins_while_another_writes_is_not_believed(agent: Agent) ->
     assert agent.values() == []
 
 
+def test_who_waits_for_leave_beside_a_run_that_works_shares_nothing(agent: Agent) -> None:
+    """A second command is asked for while the first writes the log, and denied: the first counts."""
+    other = Agent(agent.root, session="s2")
+    with working(agent) as finish:
+        agent.after(COMMAND)
+        other.before(COMMAND)
+        finish()
+    agent.now = time.time() + 3
+    agent.before("ls")
+    assert agent.values() == [9.0]
+
+
+def test_where_nobody_says_who_writes_only_tools_end_runs(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without /proc: a run counts when its tool comes back, and not while another may be writing its log."""
+    monkeypatch.setattr(witness, "writers", lambda path: None)
+    other = Agent(agent.root, session="s2")
+    agent.before(COMMAND)
+    other.before(COMMAND)
+    agent.shell(COMMAND)
+    agent.now = time.time() + 3
+    assert agent.after(COMMAND) == ""
+    assert "two runs at once" in other.after(COMMAND)
+    agent.now = None
+    agent.does(COMMAND)
+    assert agent.values() == [1.1]
+
+
 def test_a_command_that_never_ran_does_not_stand_in_the_way(agent: Agent) -> None:
     """One session waits for its user's leave: another's run counts, and the first is told nothing of it."""
     other = Agent(agent.root, session="s2")
@@ -239,7 +266,7 @@ def of(agent: Agent) -> Place:
 @contextmanager
 def working(agent: Agent) -> Iterator[Callable[[], None]]:
     """The noted command at work, its log open, until what is yielded is called."""
-    (agent.root / "train.py").write_text("import sys\nprint('loss: 9.0', flush=True)\nsys.stdin.readline()\n")
+    (agent.root / "train.py").write_text("import sys\nsys.stdin.readline()\nprint('loss: 9.0')\n")
     agent.before(COMMAND)
     with (agent.root / "run.log").open("wb") as log:
         running = subprocess.Popen([sys.executable, "train.py"], cwd=agent.root, stdin=subprocess.PIPE, stdout=log)
@@ -343,7 +370,8 @@ def test_a_process_from_before_is_not_the_command(agent: Agent) -> None:
     with working(agent) as finish:
         place = of(agent)
         ((path, note),) = witness.pending(place)
-        path.write_text(json.dumps(note._replace(at_ns=time.time_ns() + 10**9)))
+        time.sleep(0.05)  # the kernel counts in ticks of 10 ms
+        path.write_text(json.dumps(note._replace(at_ns=time.time_ns())))
         agent.starts("resume")
         finish()
     agent.starts("resume")
@@ -429,10 +457,11 @@ def test_a_stop_ends_what_was_denied(agent: Agent) -> None:
 def test_a_denied_command_is_forgotten_when_it_is_asked_for_again(agent: Agent) -> None:
     """The second try is its own: its run is on record at once, beside nothing."""
     agent.before(COMMAND)
-    later = agent.now = time.time() + 3
+    agent.now = time.time() + 3
     agent.before(COMMAND)
     assert len(list(witness.pending(of(agent)))) == 1
     agent.shell(COMMAND)
-    os.utime(agent.root / "run.log", (later, later))
+    agent.now += 2
+    os.utime(agent.root / "run.log", (agent.now - 1, agent.now - 1))
     agent.after(COMMAND)
     assert agent.values() == [1.1]

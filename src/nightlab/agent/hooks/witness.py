@@ -92,7 +92,6 @@ def note(place: Place, speaker: Speaker, tool: Tool, now_ns: int, amiss: str = "
     _leave_behind(place, speaker, mine)
     log, held = look_at(place.root / LOG), writers(place.root / LOG)
     _drop_the_past(place, now_ns / 1e9, log, held)
-    working = [(path, other) for path, other in pending(place) if path != mine and _is_at_work(other, log, held)]
     files = look_at_files(place)
     made = Note(
         session=speaker.session,
@@ -106,16 +105,8 @@ def note(place: Place, speaker: Speaker, tool: Tool, now_ns: int, amiss: str = "
         log=log,
         receipt=str(place.root / os.path.expanduser(receipt)) if receipt else "",
         objection=amiss,
-        is_shared=bool(working),
     )
-    for path, other in working:
-        write(path, json.dumps(other._replace(is_shared=True)))
     write(mine, json.dumps(made))
-
-
-def _is_at_work(one: Note, log: Log | None, held: tuple[float, ...] | None) -> bool:
-    """Whether its run writes the log now; where the system does not say, whether it has begun to."""
-    return begun_since(held, one.at_ns) if held is not None else not _is_same(log, one.log)
 
 
 def _drop_the_past(place: Place, now: float, log: Log | None, held: tuple[float, ...] | None) -> None:
@@ -227,7 +218,10 @@ def settle(place: Place, now: float, speaker: Speaker | None = None) -> list[Set
 
 
 def _tell_apart(place: Place, now: float) -> None:
-    """See who is at work on the log, and which runs wrote it at the same time."""
+    """See who is at work on the log, and which runs wrote it at the same time.
+
+    One that has not begun shares nothing: its user may never give leave.
+    """
     held = writers(place.root / LOG)
     waiting = list(pending(place))
     silent = [(path, one) for path, one in waiting if not one.has_returned and not one.was_open]
@@ -258,8 +252,8 @@ def _settle(place: Place, path: Path, one: Note, now: float) -> Settled | None:
         why = one.objection or "it never came back, so that nobody can say what wrote the log"
         return Settled(one, refused=why)
     others = [(where, other) for where, other in pending(place) if where != path and not other.has_returned]
-    if rest_s < _START_S and others:
-        return None  # one that ran beside it may be about to come back
+    if others and (rest_s < _START_S or held is None):
+        return None  # one that ran beside it may be about to come back, or at work where nobody says so
     settled = _judged(place, one, log, now)
     for where, other in others:  # what was this one's is what the others find before them
         write(where, json.dumps(other._replace(log=log)))
