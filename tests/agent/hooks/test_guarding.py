@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.agent.hooks.guarding import ParsedPolicy
+from nightlab.agent.hooks.guarding import ParsedPolicy, writes_log
 from nightlab.agent.hooks.place import Checkout, Place, checkout, place_at
 from tests.agent.hooks.agents import COMMAND, Agent, make
 from tests.builders import Repo
@@ -41,6 +41,10 @@ def training(place: Place, command: str, cwd: Path | None = None) -> str | None:
         f"bash -c '{RUN}'",
         f"nohup {RUN} &",
         "uv run train.py &> run.log",
+        f"timeout 600 {RUN} || true",
+        f"nohup {RUN} & PID=$!; echo $PID; wait $PID; tail -n 3 run.log | grep val_bpb >&2",
+        f"export CUDA_VISIBLE_DEVICES=1; env PYTHONUNBUFFERED=1 nice -n 5 {RUN}",
+        f"git add -A; git commit -qm \"$(cat <<'EOF'\nexp: x\nEOF\n)\" && {RUN}; git log -1",
     ],
 )
 def test_the_labs_own_command_in_the_open(command: str, place: Place) -> None:
@@ -82,6 +86,58 @@ def test_another_wording_is_told_how_to_be_recorded(command: str, place: Place) 
     """Other arguments, another interpreter, place or log make another experiment, which nobody vouches for."""
     (place.root / "sub").mkdir(exist_ok=True)
     assert "word for word" in (training(place, command) or "")
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (f"if false; then {RUN}; fi; echo 'val_bpb: 0.5' > run.log", "a branch"),
+        (f"for i in 1 2; do {RUN}; done", "a loop"),
+        (f"({RUN})", "a group"),
+        (f"false && {RUN}; echo 'val_bpb: 0.5' > run.log", "`false`"),
+        (f"{RUN}; echo x > run.log", "`echo`"),
+        (f"{RUN}; sed -i s/1/0/ run.log", "`sed`"),
+        (f"{RUN}; echo $(sed -i s/1/0/ run.log)", "`echo`"),
+        (f"{RUN}; cat prepare.py | tee run.log", "a pipeline"),
+        (f"{RUN}; git log --output=run.log", "`git`"),
+        (f"{RUN} && {RUN}", "`uv`"),
+        (f"alias uv=echo; {RUN}", "`alias`"),
+        (f"f() {{ true; }}; {RUN}", "a function"),
+        (f"PATH=/evil:$PATH {RUN}", "PATH=..."),
+        (f"PATH=/evil:$PATH; {RUN}", "PATH=..."),
+        (f"FAST=0.1 {RUN}", "FAST=..."),
+        (f"export FAST=0.1; {RUN}", "`export`"),
+        (f"env FAST=0.1 {RUN}", "`env`"),
+        (f"AUTORESEARCH_SEED=7 {RUN}", "AUTORESEARCH_SEED=..."),
+        (f"read AUTORESEARCH_SEED <<< 7; export AUTORESEARCH_SEED; {RUN}", "`read`"),
+        (f"bash -c 'FAST=1 {RUN}'", "FAST=..."),
+    ],
+)
+def test_a_command_that_could_fake_its_run_is_not_vouched_for(command: str, named: str, place: Place) -> None:
+    """What may skip the training, run another program, change its environment or write its log is named."""
+    assert f"it holds {named}" in (training(place, command) or "")
+
+
+def test_a_function_named_like_the_program_is_no_run(place: Place) -> None:
+    """The shell would run the function, so nothing is vouched for."""
+    assert training(place, f"uv() {{ echo 'val_bpb: 0.5'; }}; {RUN}") != ""
+
+
+@pytest.mark.parametrize(
+    ("command", "is_written"),
+    [
+        ("echo 'val_bpb: 0.5' > run.log", True),
+        ("sed -i s/1/0/ run.log", True),
+        ("cp old.log ./sub/../run.log", True),
+        ("echo x > $SOMEWHERE", True),
+        ("tail -n 3 run.log > last.txt", False),
+        ("ls", False),
+        ("echo 'x > run.log", False),
+    ],
+)
+def test_who_writes_the_log_is_seen(command: str, is_written: bool, place: Place) -> None:
+    """A command that may write the lab's run.log, by any name that it has there; reading it is no writing."""
+    assert writes_log(command, place, place.root) is is_written
 
 
 @pytest.mark.parametrize(

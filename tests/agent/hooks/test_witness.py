@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from nightlab.agent.hooks import witness
-from nightlab.agent.hooks.place import has_noted, place_at
+from nightlab.agent.hooks.events import Speaker
+from nightlab.agent.hooks.place import Place, has_noted, place_at
 from nightlab.discovering import Places
 from nightlab.types import Crashed, Purpose
 from tests.agent.hooks.agents import COMMAND, TRAIN, Agent, make
@@ -49,13 +53,39 @@ def test_a_kill_between_the_record_and_the_end_of_its_note_counts_once(agent: Ag
     agent.shell(COMMAND)
     place = place_at(agent.root)
     assert place is not None
-    ((path, _),) = witness.pending(place)
-    note = path.read_bytes()
+    ((path, note),) = witness.pending(place)
     agent.after(COMMAND)
-    path.write_bytes(note)
+    path.write_text(json.dumps(note._replace(has_returned=True)))
     agent.before("ls")
     assert agent.values() == [1.1]
     assert not has_noted(place)
+
+
+def test_a_name_that_is_taken_is_no_retry(agent: Agent) -> None:
+    """Two runs of one commit in one second, and another process's directory of that name: each run has its own."""
+    agent.now = float(int(time.time()))
+    for call in range(3):
+        agent.before(COMMAND)
+        place = place_at(agent.root)
+        assert place is not None
+        ((_, note),) = witness.pending(place)
+        assert note.at_ns == agent.now * 1e9
+        if call == 1:  # another process has taken the next name and not yet recorded its run
+            (run,) = agent.history().runs
+            (place.results / "runs" / f"{run}-2").mkdir()
+        agent.shell(COMMAND)
+        agent.now += 5  # its last change is before now, whatever the clock says
+        agent.after(COMMAND)
+        agent.now -= 5
+    first, second, third = agent.history().runs
+    assert (second, third) == (f"{first}-3", f"{first}-4")
+
+
+def test_a_refused_run_leaves_no_directory(agent: Agent) -> None:
+    """A log without a result is found out after the name was taken; the name is free again."""
+    (agent.root / "train.py").write_text("print('hello')\n")
+    assert "shows no result" in agent.does(COMMAND)
+    assert list((agent.root / "results" / "nightlab" / "runs").glob("*")) == []
 
 
 def test_a_stale_log_is_nobodys_result(agent: Agent) -> None:
@@ -130,10 +160,118 @@ def test_two_agents_at_once_are_told_apart_or_not_believed(agent: Agent) -> None
     agent.before(COMMAND)
     other.before(COMMAND)
     agent.shell(COMMAND)
-    first, second = agent.after(COMMAND), other.after(COMMAND)
-    assert "two runs at once" in first
-    assert "two runs at once" in second
+    assert agent.after(COMMAND) == ""  # the other may be about to come back
+    assert "two runs at once" in other.after(COMMAND)
+    agent.before("ls")
+    assert "two runs at once" in agent.after("ls")
     assert agent.values() == []
+
+
+def test_a_run_that_begins_while_another_writes_is_not_believed(agent: Agent) -> None:
+    """A second command that is noted while the first one's process holds the log: neither's number is on record."""
+    other = Agent(agent.root, session="s2")
+    with working(agent) as finish:
+        agent.after(COMMAND)
+        other.before(COMMAND)
+        finish()
+    other.shell(COMMAND)
+    assert "two runs at once" in other.after(COMMAND)
+    agent.before("ls")
+    assert "two runs at once" in agent.after("ls")
+    assert agent.values() == []
+
+
+def test_who_waits_for_leave_beside_a_run_that_works_shares_nothing(agent: Agent) -> None:
+    """A second command is asked for while the first writes the log, and denied: the first counts."""
+    other = Agent(agent.root, session="s2")
+    with working(agent) as finish:
+        agent.after(COMMAND)
+        other.before(COMMAND)
+        finish()
+    agent.now = time.time() + 3
+    agent.before("ls")
+    assert agent.values() == [9.0]
+
+
+def test_where_nobody_says_who_writes_only_tools_end_runs(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without /proc: a run counts when its tool comes back, and not while another may be writing its log."""
+    monkeypatch.setattr(witness, "writers", lambda path: None)
+    other = Agent(agent.root, session="s2")
+    agent.before(COMMAND)
+    other.before(COMMAND)
+    agent.shell(COMMAND)
+    agent.now = time.time() + 3
+    assert agent.after(COMMAND) == ""
+    assert "two runs at once" in other.after(COMMAND)
+    agent.now = None
+    agent.does(COMMAND)
+    assert agent.values() == [1.1]
+
+
+def test_a_command_that_never_ran_does_not_stand_in_the_way(agent: Agent) -> None:
+    """One session waits for its user's leave: another's run counts, and the first is told nothing of it."""
+    other = Agent(agent.root, session="s2")
+    other.before(COMMAND)
+    agent.before(COMMAND)
+    agent.shell(COMMAND)
+    agent.now = time.time() + 3
+    agent.after(COMMAND)
+    assert agent.values() == [1.1]
+    other.now = time.time() + 6
+    other.calls += 1
+    assert "not on record" not in other.after("ls")
+    assert not has_noted(of(agent))
+
+
+def test_another_command_that_writes_the_log_spoils_it(agent: Agent) -> None:
+    """The training was denied and a number written by hand, or it ran and was improved: neither is its result."""
+    agent.before(COMMAND)
+    agent.does("echo 'loss: 0.001' > run.log")
+    agent.now = time.time() + 3
+    agent.calls += 1
+    assert "another command" in agent.after("ls")
+    agent.now = None
+    agent.before(COMMAND)
+    agent.shell(COMMAND)
+    Agent(agent.root, session="s2").does("sed -i 's/1.1/0.1/' run.log")
+    assert "another command" in agent.after(COMMAND)
+    assert agent.values() == []
+
+
+def test_who_only_reads_the_log_spoils_nothing(agent: Agent) -> None:
+    """Another agent looks at the log while the run goes on."""
+    agent.before(COMMAND)
+    agent.shell(COMMAND)
+    Agent(agent.root, session="s2").does("tail -n 3 run.log")
+    agent.after(COMMAND)
+    assert agent.values() == [1.1]
+
+
+def test_a_log_from_nowhere_is_not_that_of_a_command_that_never_came_back(agent: Agent) -> None:
+    """What no hook saw wrote the log while a denied command was noted: it is refused once its agent goes on."""
+    agent.before(COMMAND)
+    (agent.root / "run.log").write_text("loss: 0.001\n")
+    agent.now = time.time() + 3
+    agent.calls += 1
+    assert "never came back" in agent.after("ls")
+    assert agent.values() == []
+
+
+def of(agent: Agent) -> Place:
+    place = place_at(agent.root)
+    assert place is not None
+    return place
+
+
+@contextmanager
+def working(agent: Agent) -> Iterator[Callable[[], None]]:
+    """The noted command at work, its log open, until what is yielded is called."""
+    (agent.root / "train.py").write_text("import sys\nsys.stdin.readline()\nprint('loss: 9.0')\n")
+    agent.before(COMMAND)
+    with (agent.root / "run.log").open("wb") as log:
+        running = subprocess.Popen([sys.executable, "train.py"], cwd=agent.root, stdin=subprocess.PIPE, stdout=log)
+    yield lambda: running.communicate(b"\n") and None
+    running.communicate()
 
 
 def test_one_after_another_two_agents_count_one_run_each(agent: Agent) -> None:
@@ -153,6 +291,34 @@ def test_a_commit_elsewhere_changes_nothing(agent: Agent) -> None:
     told = agent.does("true; cd ../other && python train.py > run.log 2>&1")
     assert told == ""
     assert agent.values() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "between", "why"),
+    [
+        ("echo 'X = 2' > helper.py", "true", "helper.py is not as it was committed"),
+        ("true", "echo 'X = 2' > helper.py", "helper.py is not as it was committed"),
+        ("true", "cp helper.py h; echo 'X = 2' > helper.py; cat h > helper.py", "helper.py changed while"),
+        ("true", "echo > helper.py; git checkout -q helper.py", "helper.py changed while"),
+        ("rm helper.py", "true", "helper.py is not as it was committed"),
+        ("echo more >> notes.md", "echo most >> notes.md", ""),
+    ],
+)
+def test_a_committed_helper_is_the_committed_one(agent: Agent, before: str, between: str, why: str) -> None:
+    """A file that nobody edits for an experiment but every one runs with: dirty, or dirty for a while, is refused."""
+    Repo(agent.root).commit({"helper.py": "X = 1\n", "notes.md": "a\n"}, "a helper")
+    agent.shell(before)
+    agent.before(COMMAND)
+    agent.shell(f"{between}; {COMMAND}")
+    assert why in agent.after(COMMAND)
+    assert agent.values() == ([] if why else [1.1])
+
+
+def test_the_same_bytes_again_are_a_run(agent: Agent) -> None:
+    """A deterministic program run again prints what it printed; its log was begun anew all the same."""
+    agent.does(COMMAND)
+    agent.does(COMMAND)
+    assert agent.values() == [1.1, 1.1]
 
 
 def test_another_commit_with_other_helpers_is_another_experiment(agent: Agent) -> None:
@@ -191,11 +357,25 @@ def test_a_command_that_goes_on_is_waited_for(agent: Agent) -> None:
 
 @pytest.mark.parametrize("event", ["SessionStart", "Stop", "PreToolUse"])
 def test_what_was_left_running_is_taken_in_at_every_later_event(agent: Agent, event: str) -> None:
-    """A command whose end no tool told of is on record by the next start, stop or tool."""
-    agent.before(COMMAND)
-    agent.shell(COMMAND)
+    """A command that was seen at work, and whose end no tool told of, is on record by the next start, stop or tool."""
+    with working(agent) as finish:
+        Agent(agent.root, session="s2").before("ls")
+        finish()
     agent.tell(event, source="resume", tool_name="Bash", tool_input={"command": "ls"}, tool_use_id="c")
-    assert agent.values() == [1.1]
+    assert agent.values() == [9.0]
+
+
+def test_a_process_from_before_is_not_the_command(agent: Agent) -> None:
+    """The log is in the hands of a program that ran already when the command was noted: it vouches for nothing."""
+    with working(agent) as finish:
+        place = of(agent)
+        ((path, note),) = witness.pending(place)
+        time.sleep(0.05)  # the kernel counts in ticks of 10 ms
+        path.write_text(json.dumps(note._replace(at_ns=time.time_ns())))
+        agent.starts("resume")
+        finish()
+    agent.starts("resume")
+    assert agent.values() == []
 
 
 def test_a_crash_is_a_crash_and_silence_is_nothing(agent: Agent) -> None:
@@ -208,12 +388,6 @@ def test_a_crash_is_a_crash_and_silence_is_nothing(agent: Agent) -> None:
     (agent.root / "train.py").write_text("print('hello')\n")
     assert "shows no result" in agent.does(COMMAND)
     assert len(agent.values()) == 1
-
-
-def test_a_seed_of_its_own_is_not_guessed(agent: Agent) -> None:
-    """A command that sets the seed, or another variable of the benchmark, is another experiment: it is refused."""
-    assert "AUTORESEARCH_SEED" in agent.does("AUTORESEARCH_SEED=7 python train.py > run.log 2>&1")
-    assert agent.values() == []
 
 
 def test_a_lab_that_asks_for_a_receipt_gets_one_or_records_nothing(agent: Agent) -> None:
@@ -251,11 +425,43 @@ def test_a_protected_file_is_restored_and_runs_count_again(agent: Agent) -> None
 
 
 def test_a_command_that_was_never_run_is_forgotten(agent: Agent) -> None:
-    """A note whose command nobody ran (denied by its user) is dropped after a day, without a word."""
+    """A denied command is waited for while its own agent does nothing else, an hour at most; then it is dropped
+    without a word, and at the next tool or stop of its own agent once it had the time to begin."""
+    other = Agent(agent.root, session="s2")
     agent.before(COMMAND)
-    agent.now = time.time() + 25 * 3600
-    agent.before("ls")
-    place = place_at(agent.root)
-    assert place is not None
+    for seconds, is_kept in ((60, True), (3700, False)):
+        other.now = time.time() + seconds
+        assert other.before("ls") == other.after("ls") == ""
+        assert has_noted(of(agent)) is is_kept
+    agent.before(COMMAND)
+    agent.calls += 1
+    for seconds, is_kept in ((0, True), (3, False)):
+        agent.now = time.time() + seconds
+        assert agent.after("ls") == ""
+        assert has_noted(of(agent)) is is_kept
+
+
+def test_a_stop_ends_what_was_denied(agent: Agent) -> None:
+    """Who would end the turn does not wait for a command any more; others' stops say nothing of it."""
+    agent.before(COMMAND)
+    place = of(agent)
+    ((_, note),) = witness.pending(place)
+    later = note.at_ns / 1e9 + 3
+    assert witness.settle(place, later, Speaker("s2", str(agent.root))) == []
+    assert witness.settle(place, later, Speaker("s1", str(agent.root), agent="a subagent")) == []
+    assert has_noted(place)
+    assert witness.settle(place, later, Speaker("s1", str(agent.root))) == []
     assert not has_noted(place)
-    assert agent.after("ls") == ""
+
+
+def test_a_denied_command_is_forgotten_when_it_is_asked_for_again(agent: Agent) -> None:
+    """The second try is its own: its run is on record at once, beside nothing."""
+    agent.before(COMMAND)
+    agent.now = time.time() + 3
+    agent.before(COMMAND)
+    assert len(list(witness.pending(of(agent)))) == 1
+    agent.shell(COMMAND)
+    agent.now += 2
+    os.utime(agent.root / "run.log", (agent.now - 1, agent.now - 1))
+    agent.after(COMMAND)
+    assert agent.values() == [1.1]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nightlab.agent.hooks.place import Place
-from nightlab.agent.hooks.witness import LOG, Note, Settled
+from nightlab.agent.hooks.witness import LOG, Note, Settled, look_at_marks
 from nightlab.config import Settings, load_settings
 from nightlab.errors import AlreadyRecordedError, LabError, NightlabError
 from nightlab.foreground import source_here
@@ -17,14 +17,14 @@ from nightlab.history import run_names
 from nightlab.ledger import Ledger
 from nightlab.memory import open_ledger
 from nightlab.runner import machine
-from nightlab.runner.files import read_small
+from nightlab.runner.files import read_small, remove_tree, write_atomic
 from nightlab.runner.hashes import matching
 from nightlab.runner.log import RECENT, LineReader, Printed
 from nightlab.runner.order import Order, RunFiles, write_ended, write_order
 from nightlab.runner.receipt import dispute
 from nightlab.runner.result import read_outcome
 from nightlab.runner.tend import Cause, Finish
-from nightlab.runner.workspace import lab_environment, pinned
+from nightlab.runner.workspace import lab_environment, pinned, pinned_by
 from nightlab.sources import Sources
 from nightlab.types import (
     NO_SLOT,
@@ -43,6 +43,8 @@ from nightlab.types import (
 _LARGEST = 64 << 20  # bytes of a log that are read
 _RECEIPT = 1 << 20
 _UNKNOWN_SEED = -1
+_MARKER = "witnessed"  # file in a run's directory: the key of the note that it is recorded from
+_AT_ONCE = 500  # paths that git is asked of in one go: the system bounds the length of a command
 _FAILED = b"Traceback (most recent call last)"
 
 
@@ -79,19 +81,85 @@ def _comparable(settings: Settings, git: Git, one: Note) -> Settings:
         Sources(found, git).refuse_protected_edits()
     except LabError as exc:
         raise _RefusedError(str(exc.args[0])) from exc
+    _refuse_other_edits(settings, git, one)
     return found
 
 
+def _refuse_other_edits(settings: Settings, git: Git, one: Note) -> None:
+    """Refuse a run under which a committed file that its identity counts in was not the committed one.
+
+    It is not now, or something was done to it since the note: a helper that was edited, run and put back.
+    """
+    blobs = git.blobs(git.head())
+    editable = set(matching(blobs, settings.editable))
+    listed = [path for path in blobs if path not in editable]
+    chunks = [listed[start : start + _AT_ONCE] for start in range(0, len(listed), _AT_ONCE)]
+    dirty = {path for chunk in chunks for path in git.dirty(chunk)}
+    touched = {path for path, seen in one.others.items() if look_at_marks(settings.root / path) != seen}
+    told = pinned_by(settings, blobs).pinned
+    for suspects, what in ((dirty, "is not as it was committed"), (touched, "changed while it ran or since")):
+        # The identity itself says which files it counts in: those without which it is another one.
+        found = [
+            path
+            for path in sorted(suspects & blobs.keys())
+            if pinned_by(settings, {name: blob for name, blob in blobs.items() if name != path}).pinned != told
+        ]
+        if found:
+            raise _RefusedError(f"{', '.join(found)} {what}, and what runs under other files is another experiment")
+
+
 def _record(settings: Settings, git: Git, ledger: Ledger, one: Note, wall_s: float) -> str:
-    """Append the run; its name follows from the note, so that nobody can record it twice."""
+    """Append the run, once: its directory is marked with the note before the ledger has it."""
     log = _log(settings.root)
     receipt, seed = _receipt(one)
     if receipt is None and settings.metric.receipt:
         raise _RefusedError("this lab asks for a receipt, and the command left none")
     subject = git.known([git.head()])[git.head()].message.partition("\n")[0]
     experiment = source_here(settings, git, ledger, subject=subject)
-    run = _run(settings, experiment, next(iter(run_names(one.at_ns / 1e9, experiment.commit))), seed)
-    order = Order(
+    for name in run_names(one.at_ns / 1e9, experiment.commit):
+        is_ours = _claim(settings.runs / name, one)
+        if is_ours is None:
+            continue
+        order = _order(settings, _run(settings, experiment, name, seed), one)
+        usage = Usage(wall_s=round(wall_s, 3), cpu_s=0.0)
+        try:
+            ended = Ended(run=name, outcome=_outcome(order, log, receipt), usage=usage)
+            ledger.append(Started(run=order.run), ended)
+        except _RefusedError:
+            if not is_ours:
+                remove_tree(order.run_dir)
+            raise
+        except AlreadyRecordedError:
+            if is_ours:  # a hook that was killed before it could forget the note
+                return name
+            remove_tree(order.run_dir)  # another run's, whose directory was gone
+            continue
+        _leave(order, ended, log, receipt)
+        return name
+    raise AssertionError("names never run out")
+
+
+def _claim(directory: Path, one: Note) -> bool | None:
+    """Take a run's directory for a note: whether it was this note's already; None if it is another run's.
+
+    Raises:
+        _RefusedError: it cannot be made.
+    """
+    marker = directory / _MARKER
+    try:
+        directory.mkdir(parents=True)
+        write_atomic(marker, one.key.encode("ascii"))
+    except FileExistsError:
+        with suppress(OSError):
+            return True if marker.read_text(encoding="ascii") == one.key else None
+        return None
+    except (OSError, NightlabError) as exc:
+        raise _RefusedError(f"the run's directory cannot be written: {exc}") from exc
+    return False
+
+
+def _order(settings: Settings, run: Run, one: Note) -> Order:
+    return Order(
         run=run,
         cwd=settings.root,
         run_dir=settings.runs / run.id,
@@ -101,13 +169,6 @@ def _record(settings: Settings, git: Git, ledger: Ledger, one: Note, wall_s: flo
         editable=matching(one.files, settings.editable),
         guarded={path: str(marks[0]) for path, marks in one.files.items()},
     )
-    ended = Ended(run=run.id, outcome=_outcome(order, log, receipt), usage=Usage(wall_s=round(wall_s, 3), cpu_s=0.0))
-    try:
-        ledger.append(Started(run=run), ended)
-    except AlreadyRecordedError:  # a hook that was killed before it could forget the note
-        return run.id
-    _leave(order, ended, log, receipt)
-    return run.id
 
 
 def _log(root: Path) -> bytes:
