@@ -188,7 +188,7 @@ def test_the_baseline_comes_before_ideas(agent: Agent) -> None:
 
 
 def test_a_baseline_that_was_only_recorded_is_run_unchanged(agent: Agent) -> None:
-    """A run that judges nothing leaves the search without a baseline: nothing is to be edited for it, nor to improve."""
+    """A run that judges nothing leaves the search without a baseline: none is edited for it, none is to improve."""
     agent.does(COMMAND)
     asked = agent.stops()
     assert "Phase: baseline" in asked
@@ -291,7 +291,7 @@ def test_fifty_stops_without_progress_end_by_themselves(agent: Agent) -> None:
 
 
 def test_only_progress_gives_asks_back(agent: Agent) -> None:
-    """A prompt, a tool, lost files and a new process give nothing; a new experiment does. Another session has its own."""
+    """A prompt, a tool, lost files and a new process give nothing; an experiment does. Another session has its own."""
     with_history(agent)
     for _ in range(BUDGET):
         agent.stops()
@@ -311,6 +311,8 @@ def test_the_same_source_again_is_no_progress(agent: Agent) -> None:
     agent.does(COMMAND)
     for _ in range(BUDGET):
         assert agent.stops() != ""
+    (agent.root / "run.log").unlink()
+    time.sleep(1.0)  # a run is named by its second
     agent.does(COMMAND)
     assert len(agent.values()) == 2
     assert agent.stops() == ""
