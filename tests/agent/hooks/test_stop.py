@@ -211,7 +211,7 @@ def test_a_commit_that_was_not_run_is_in_flight(agent: Agent) -> None:
     asked = agent.stops()
     assert "existing in-flight experiment" in asked
     assert commit[:7] in asked
-    assert 'nightlab try --description "raise the rate"' in asked
+    assert 'git reset --soft HEAD~1\nnightlab try --description "raise the rate"' in asked
     agent.does(COMMAND)
     assert "in-flight" not in agent.stops()
 

@@ -188,8 +188,7 @@ def _in_flight(place: Place, settings: Settings, view: View, session: str) -> _W
         return _Wanted(FLIGHT, f"{text}{called} has no verdict yet. `nightlab wait` sees it through.")
     if view.subject.lower().startswith("exp:") and not _is_recorded(settings, view):
         commit = f"{text}commit {short(view.head)} was not run yet. "
-        todo = f'Run it and have it judged: nightlab try --description "{_in_quotes(view.subject)}"'
-        return _Wanted(FLIGHT, commit + todo)
+        return _Wanted(FLIGHT, commit + _JUDGE.format(what=_in_quotes(view.subject) or "what you changed"))
     return None
 
 
@@ -200,12 +199,11 @@ def _in_quotes(subject: str) -> str:
 
 
 def _still_runs(place: Place, session: str) -> bool:
-    """Whether a training command that this very session was seen to begin goes on."""
+    """Whether a training command of this very session goes on: it was noted, has begun its log, and is not settled."""
     from nightlab.agent.hooks import witness
 
-    log = place.root / witness.LOG
     mine = [one for _, one in witness.pending(place) if one.session == session]
-    return bool(mine) and (witness.is_written(log) or any(witness.look_at(log) != one.log for one in mine))
+    return any(witness.look_at(place.root / witness.LOG) != one.log for one in mine)
 
 
 def _is_recorded(settings: Settings, view: View) -> bool:
@@ -265,6 +263,10 @@ _ONCE = "This is asked once: if you cannot, tell your user why."
 _BASELINE = """\
 Nothing is measured yet that counts: run the committed source unchanged first, as the baseline of all that follows.
 nightlab try --description "baseline\""""
+_JUDGE = """\
+Have its idea judged: what is committed already would count as the baseline, so take the commit back, not the edit.
+git reset --soft HEAD~1
+nightlab try --description "{what}\""""
 _GOES_ON = "Autoresearch loop continuing."
 _LAST = """\
 This is the last ask ({why}). If nothing comes of it the loop is over: tell your user where the search stands, and \
