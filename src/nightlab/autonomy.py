@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from nightlab.ledger.glance import AUTONOMY, STOP, Glance
+from nightlab.ledger.glance import AUTONOMY, Glance
 
 REASON = 240  # characters of the words that are kept as the reason (2.1)
 WORDS = 500  # characters of them that are kept at all (2.1)
@@ -23,7 +23,7 @@ _DISABLE = re.compile(
 )
 _ENABLE = re.compile(
     r"\b(?:(?:continue|go) autonom(?:ous|ously|y)|never stop|continue the loop"
-    rf"|(?:resume|start) (?:the )?(?:autonomous )?{_LOOP}|restart (?:the )?{_LOOP}|kick off (?:a )?new experiment)\b"
+    rf"|(?:resume|start) (?:the )?(?:autonomous )?{_LOOP}|restart (?:the )?{_LOOP}|kick off (?:a )?new experiment)"
 )
 _ON, _OFF = "on", "off"
 
@@ -58,10 +58,11 @@ def of_note(text: str) -> Autonomy:
 
 
 def said(glance: Glance, mirror: bytes) -> Autonomy:
-    """What was said last, by the ledger's notes of it, else by what state.json holds. `nightlab stop` is a word too."""
-    notes, stops = glance.notes(AUTONOMY), glance.notes(STOP)
-    if stops and (not notes or notes[-1].seq < stops[-1].seq):
-        return Autonomy(False, stops[-1].text)
+    """What was said last, by the ledger's notes of it, else by what state.json holds.
+
+    A person's `nightlab stop` leaves such a note. An agent that ends a night says nothing for its user.
+    """
+    notes = glance.notes(AUTONOMY)
     return of_note(notes[-1].text) if notes else _of_mirror(mirror)
 
 

@@ -152,7 +152,7 @@ def _promised(glance: Glance) -> PlanRow | None:
     """The plan that an agent was asked to carry out, if nothing was proposed or run since, and nobody called it off."""
     notes = glance.notes(PLAN)
     ended = [note.seq for note in glance.notes(AUTONOMY) if not autonomy.of_note(note.text).enabled]
-    if not notes or notes[-1].seq < max(glance.progress(), *ended, 0):
+    if not notes or notes[-1].seq < max(glance.activity(), *ended, 0):
         return None
     return msgspec.json.decode(notes[-1].text, type=PlanRow)
 
@@ -180,7 +180,7 @@ def keep_up(ledger: Ledger, settings: Settings, now: float, view: View | None = 
     files.append(places.events, "".join(line for _, line in sorted(told, key=lambda pair: pair[0])))
 
 
-def say(settings: Settings, said: autonomy.Autonomy, now: float) -> None:
+def say(settings: Settings, said: autonomy.Autonomy, now: float, *, patience_s: float | None = None) -> None:
     """Record what a user said of an agent's going on by itself, and bring the files up to date with it.
 
     Raises:
@@ -190,19 +190,21 @@ def say(settings: Settings, said: autonomy.Autonomy, now: float) -> None:
 
     with open_ledger(settings) as ledger:
         ledger.append(Noted(topic=AUTONOMY, text=autonomy.text_of(said)))
-    catch_up(settings, now)
+    catch_up(settings, now, patience_s=patience_s)
 
 
-def catch_up(settings: Settings, now: float) -> None:
-    """The same, by whoever holds no lock.
+def catch_up(settings: Settings, now: float, *, patience_s: float | None = None) -> None:
+    """The same, by whoever holds no lock. Once the patience is used up that is left to the next command that writes.
 
     Raises:
         LedgerError: the disk refuses.
     """
     from nightlab.memory import open_ledger
 
-    with Mirrors(settings.root).locked(), open_ledger(settings) as ledger:
-        keep_up(ledger, settings, now)
+    with Mirrors(settings.root).locked(patience_s=patience_s) as is_ours:
+        if is_ours:
+            with open_ledger(settings) as ledger:
+                keep_up(ledger, settings, now)
 
 
 def _text(row: StateRow | PlanRow) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from nightlab.errors import NoRepositoryError
 
 CONFIG_NAME = "nightlab.toml"
+OWN_LAB = "NIGHTLAB_LAB"  # in the environment of a hook: the lab whose door was knocked at (`.agents/nightlab.sh`)
 FOR_LAB = "NIGHTLAB_AGENT"  # in the environment of an agent that a night asks for an idea: the lab it works for
 
 

@@ -33,12 +33,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(handler=cmd_hook)
 
 
-def at_once(words: Sequence[str]) -> bool:
-    """Answer if the words are a client's name and nothing else; whether they were."""
+def at_once(words: Sequence[str]) -> int:
+    """Answer if the words are a client's name and nothing else; the exit code, which is 0 whatever they are.
+
+    Clients take 2, the code of every other wrong command line, for a veto.
+    """
     if len(words) != 1 or words[0] not in CLIENTS:
-        return False
+        print(f"nightlab hook takes one of {', '.join(CLIENTS)}, and nothing else", file=sys.stderr)
+        return 0
     _answer(words[0])
-    return True
+    return 0
 
 
 def cmd_hook(args: argparse.Namespace) -> int:
@@ -50,10 +54,13 @@ def cmd_hook(args: argparse.Namespace) -> int:
 def _answer(client: str) -> None:
     from nightlab.agent.hooks.door import answer
 
-    said = answer(client, sys.stdin.buffer.read(), _policy)
-    if said:
-        sys.stdout.buffer.write(said)
-        sys.stdout.buffer.flush()
+    try:
+        said = answer(client, sys.stdin.buffer.read(), _policy)
+        if said:
+            sys.stdout.buffer.write(said)
+            sys.stdout.buffer.flush()
+    except (OSError, AttributeError) as exc:  # a stream that is closed, or none at all
+        print(f"nightlab hook: {exc}", file=sys.stderr)
 
 
 def _policy() -> Policy:

@@ -11,7 +11,7 @@ from nightlab.discovery.view import CATEGORIES, View, category, moment
 from nightlab.history import ExperimentState
 from nightlab.search.phases import stall
 from nightlab.search.reviews import PREDICTED
-from nightlab.types import EMITTERS, Plan
+from nightlab.types import EMITTERS, Phase, Plan
 
 ORDER = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization", "simplification")
 UNSAID = "It was not said."
@@ -34,6 +34,7 @@ def plan_row(view: View, plan: Plan, *, hypothesis: str, kind: str, at: float, w
     niche = plan.niche or f"{CATEGORIES.get(kind, kind)}/{where}"
     told = key or f"{moment(at)}|{where}|{emitter}|{niche}|{len(view.reviews)}"
     forecast = plan.forecast
+    unchanged = "flat" if where == Phase.BASELINE else ""  # nothing is changed by it
     likely = None if forecast is None else "likely improve" if forecast.chance >= 0.5 else "uncertain"
     return PlanRow(
         plan_id=plan_id(told),
@@ -41,7 +42,7 @@ def plan_row(view: View, plan: Plan, *, hypothesis: str, kind: str, at: float, w
         emitter=emitter,
         niche=niche,
         hypothesis=hypothesis or UNSAID,
-        predicted_direction=likely or PREDICTED[emitter],
+        predicted_direction=unchanged or likely or PREDICTED[emitter],
         rationale=why,
         created_at=moment(at),
     )
@@ -95,8 +96,10 @@ def plan_of(view: View, state: ExperimentState) -> PlanRow:
 
 def prompt(view: View, plan: PlanRow) -> str:
     """What an agent is asked to do next, with the labels that scripts look for."""
+    is_baseline = plan.phase == Phase.BASELINE
+    todo = "the committed source, unchanged" if is_baseline else "one change of the editable files"
     lines = [
-        "Go on with the search: one change of the editable files, run as one experiment.",
+        f"Go on with the search: {todo}, run as one experiment.",
         f"Phase: {plan.phase}",
         f"Emitter: {plan.emitter}",
         f"Niche: {plan.niche}",

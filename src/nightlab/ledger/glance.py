@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 AUTONOMY = "autonomy"  # topics of notes: what an agent's user has said of going on by itself
 PLAN = "plan"  # what an agent was asked to carry out
 ASK = "ask"  # that it was asked to go on instead of stopping
-STOP = "stop"  # that whoever works on the lab shall end (`types.STOP`, which costs loading all nouns)
 OF_AGENTS = frozenset({AUTONOMY, PLAN, ASK})  # none of which is about a night
 
 
@@ -63,7 +62,18 @@ class Glance:
         return self._place("SELECT seq FROM events WHERE kind <> 'noted' ORDER BY seq DESC LIMIT 1")
 
     def progress(self) -> int:
-        """Place of the last event by which the lab has got further: an experiment proposed, a run ended or told of."""
+        """Place of the last event by which the search has got further: an experiment proposed, or its first run ended.
+
+        A further run of the same source is none, nor is what another ledger tells of. Of an opened ledger only.
+        """
+        first = "SELECT MIN(ended_seq) AS seq FROM _run WHERE ended_seq IS NOT NULL GROUP BY experiment"
+        return max(
+            self._place("SELECT MAX(seq) FROM events WHERE kind IN ('proposed', 'adopted')"),
+            self._place(f"SELECT MAX(seq) FROM ({first})"),  # noqa: S608
+        )
+
+    def activity(self) -> int:
+        """Place of the last event by which anything was proposed, run or told of."""
         kinds = "('proposed', 'adopted', 'ended', 'logged', 'imported')"
         return self._place(f"SELECT seq FROM events WHERE kind IN {kinds} ORDER BY seq DESC LIMIT 1")  # noqa: S608
 

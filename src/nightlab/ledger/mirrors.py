@@ -6,7 +6,6 @@ mirrors' lock, so that two commands at once neither interleave nor overwrite new
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import msgspec
 
 from nightlab.errors import LedgerError
 from nightlab.types import RunId
+from nightlab.waiting import lock
 
 COPIED_LOG = "run.log"  # in the directory of a run that was written down by hand
 
@@ -51,8 +51,14 @@ class Mirrors:
         return self.directory / "runs" / run
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, patience_s: float | None = None) -> Iterator[bool]:
         """Be the only one who writes mirrors; also makes their directory.
+
+        Args:
+            patience_s: seconds to wait for whoever else writes them; None waits for as long as it takes.
+
+        Yields:
+            Whether it is so: False only once the patience was used up, and then the mirrors are left alone.
 
         Raises:
             LedgerError: the directory cannot be written.
@@ -61,8 +67,7 @@ class Mirrors:
             self.directory.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            yield lock(handle, patience_s)
         finally:
             os.close(handle)
 

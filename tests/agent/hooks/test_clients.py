@@ -11,10 +11,13 @@ import pytest
 
 from nightlab.agent.hooks.clients import CLIENTS, patched
 from nightlab.agent.hooks.door import answer
+from nightlab.agent.hooks.place import PATIENCE_S, Checkout, Place, locked, place_at
 from nightlab.cli.hook import CLIENTS as AT_THE_DOOR
-from nightlab.config import load_settings
+from nightlab.config import Settings, load_settings
+from nightlab.ledger.mirrors import Mirrors
 from nightlab.memory import open_ledger
-from tests.agent.hooks.agents import Agent, Listed, make
+from tests.agent.hooks.agents import COMMAND, Agent, Listed, make
+from tests.builders import Repo
 from tests.search.histories import Story, knob
 
 OURS = Path(__file__).parent / "payloads"
@@ -225,6 +228,143 @@ def test_a_place_that_does_not_exist_is_judged_from_here(agent: Agent, monkeypat
     tool = {"tool_name": "Bash", "tool_input": {"command": "git push"}, "tool_use_id": "c"}
     assert b"deny" in say("codex", {**gone, **tool, "hook_event_name": "PreToolUse"})
     assert say("codex", {**gone, "hook_event_name": "SessionStart", "source": "startup"}) == b""
+
+
+@pytest.mark.parametrize(
+    ("client", "given"),
+    [
+        ("gemini", {"hook_event_name": "BeforeTool", "tool_name": "run_shell_command", "tool_input": "dir_path"}),
+        ("gemini", {"hook_event_name": "BeforeTool", "tool_name": "run_shell_command", "tool_input": "directory"}),
+        ("codex", {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": "workdir"}),
+        ("cursor", {"hook_event_name": "preToolUse", "tool_name": "Shell", "tool_input": "working_directory"}),
+        ("opencode", {"event": "before", "tool": "bash", "args": "workdir"}),
+    ],
+)
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_shell_works_where_its_call_says(client: str, given: Mapping[str, str], is_whole: bool, agent: Agent) -> None:
+    """The directory that the call itself names, whole or relative to the session's, is where the command is judged."""
+    seen: list[Path] = []
+
+    class Looks(Listed):
+        def refusal(self, command: str, place: Place, cwd: Path, here: Checkout) -> str:
+            seen.append(cwd)
+            return ""
+
+        def training(self, command: str, place: Place, cwd: Path, here: Checkout) -> str | None:
+            seen.append(cwd)
+            return None
+
+    where = str(agent.root / "results") if is_whole else "results"
+    name = CLIENTS[client].names["input"]
+    told = {**given, name: {"command": "rm -rf nightlab", given[name]: where}, "cwd": str(agent.root)}
+    assert answer(client, json.dumps(told).encode(), Looks) == b""
+    assert seen == [agent.root / "results"] * 2
+
+
+BEFORE = {"session_id": "s", "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_use_id": "c"}
+PUSH = {**BEFORE, "tool_input": {"command": "git push"}}
+
+
+def test_outside_the_lab_the_hooks_own_lab_judges(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere, and in a repository within the lab, the policy is that of the hook's own lab; all else is silent."""
+    elsewhere, nested = tmp_path / "elsewhere", agent.root / "vendor" / "x"
+    elsewhere.mkdir()
+    Repo.make(nested, {"train.py": "print()\n"})
+    assert say("codex", {**PUSH, "cwd": str(elsewhere)}) == b""
+    monkeypatch.setenv("NIGHTLAB_LAB", str(agent.root))
+    for place in (elsewhere, nested):
+        assert b"deny" in say("codex", {**PUSH, "cwd": str(place)})
+    started = {"session_id": "s", "hook_event_name": "SessionStart", "source": "startup", "cwd": str(elsewhere)}
+    assert say("codex", started) == b""
+    (nested / "nightlab.toml").write_text("[policy]\nenabled = true\n")
+    seen: list[Path] = []
+
+    class Looks(Listed):
+        def refusal(self, command: str, place: Place, cwd: Path, here: Checkout) -> str:
+            seen.append(place.root)
+            return "no"
+
+    answer("codex", json.dumps({**PUSH, "cwd": str(nested)}).encode(), Looks)
+    assert seen == [nested]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_broken_nightlab_toml_leaves_the_policy_on(is_kept: bool, agent: Agent) -> None:
+    """What it said when it could last be read still holds for what an agent may do; else what an empty one says."""
+    if not is_kept:
+        (agent.root / "results" / "nightlab" / "hooks" / "lab.json").unlink()
+    toml = agent.root / "nightlab.toml"
+    toml.write_text(toml.read_text() + "\nbogus = [\n")
+    seen: list[str] = []
+
+    class Looks(Listed):
+        def refusal(self, command: str, place: Place, cwd: Path, here: Checkout) -> str:
+            seen.append(place.command)
+            return "no"
+
+    assert b"deny" in answer("codex", json.dumps({**PUSH, "cwd": str(agent.root)}).encode(), Looks)
+    assert seen == ["python train.py" if is_kept else Settings(root=agent.root).command]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks that wait a twentieth of a second for a lock."""
+    for module in ("place", "respond", "asking", "reviewing"):
+        monkeypatch.setattr(f"nightlab.agent.hooks.{module}.PATIENCE_S", 0.05)
+    monkeypatch.setattr("nightlab.agent.hooks.place.locked.__wrapped__.__defaults__", (0.05,))
+    monkeypatch.setattr("nightlab.agent.hooks.respond.Responder._settle.__defaults__", (0.05,))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_mirrors_that_somebody_writes_for_ever_stop_no_hook(agent: Agent) -> None:
+    """Every event has its answer while the mirrors' lock is held; what was said is in the ledger all the same."""
+    Agent(agent.root).starts()
+    with Mirrors(agent.root).locked() as is_ours:
+        assert is_ours
+        with Mirrors(agent.root).locked(patience_s=0.0) as other:
+            assert not other
+        assert "Hypothesis: " in agent.stops()
+        assert agent.before("ls") == ""
+        assert agent.before("git push")
+        assert agent.does(COMMAND)
+        assert "Autoresearch discovery state:" in agent.starts()
+        assert "OFF" in agent.prompts("pause")
+    assert agent.stops() == ""
+
+
+@pytest.mark.usefixtures("impatient")
+def test_another_hook_that_never_ends_stops_no_hook(agent: Agent) -> None:
+    """While the hooks' own lock is held the policy and the state are told; what would be remembered is not."""
+    new = Agent(agent.root, session="new")
+    place = place_at(agent.root)
+    assert place is not None
+    with locked(place):
+        before = sorted(place.own.iterdir())
+        assert new.before("ls") == ""
+        assert new.before("git push")
+        assert new.before(COMMAND) == ""
+        assert new.stops() == ""
+        assert "Autoresearch discovery state:" in new.starts()
+        assert sorted(path for path in place.own.iterdir() if path.name != "sheet.json") == [
+            path for path in before if path.name != "sheet.json"
+        ]
+    assert new.stops() != ""
+
+
+def test_a_plain_command_waits_for_no_lock_at_all(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost by it: only a training run is worth the patience."""
+    asked: list[float | None] = []
+
+    def refuse(handle: int, patience_s: float | None = None) -> bool:
+        asked.append(patience_s)
+        return False
+
+    monkeypatch.setattr("nightlab.agent.hooks.place.lock", refuse)
+    Agent(agent.root, session="new").before("ls")
+    Agent(agent.root, session="new").before(COMMAND)
+    assert asked == [0.0, PATIENCE_S]
 
 
 def test_an_error_goes_into_a_bounded_log_and_not_to_the_client(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

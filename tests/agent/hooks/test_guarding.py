@@ -221,11 +221,25 @@ def test_the_command_answers_in_the_clients_dialect(tmp_path: Path) -> None:
     assert (allowed.returncode, allowed.stdout, allowed.stderr) == (0, b"", b"")
 
 
-def test_another_client_is_a_usage_error(tmp_path: Path) -> None:
-    """A name that is no client's: exit 2 and the names that are."""
-    said = hook(make(tmp_path / "lab"), "emacs", {})
-    assert said.returncode == 2
+@pytest.mark.parametrize("words", [(), ("emacs",), ("codex", "more"), ("codex", "--verbose"), ("--lab", "."), ("-x",)])
+def test_no_wrong_word_after_hook_is_a_veto(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Clients take exit code 2 for a veto: an unknown or extra word is told on stderr, and the agent goes on."""
+    said = subprocess.run(
+        [sys.executable, "-P", "-m", "nightlab", "hook", *words],
+        input=b"{}",
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert (said.returncode, said.stdout) == (0, b"")
     assert b"codex" in said.stderr
+
+
+def test_a_hook_without_streams_goes_on(tmp_path: Path) -> None:
+    """A client that closes stdin and stdout gets exit code 0."""
+    words = f"'{sys.executable}' -P -m nightlab hook codex <&- >&-"
+    assert subprocess.run(["sh", "-c", words], cwd=tmp_path, env=environment(), check=False).returncode == 0
 
 
 def test_a_session_from_start_to_stop(tmp_path: Path) -> None:

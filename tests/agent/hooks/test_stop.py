@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from nightlab.agent.hooks.asking import BUDGET
+from nightlab.agent.hooks.asking import BUDGET, HOURS
 from nightlab.agent.hooks.door import answer
 from nightlab.agent.hooks.place import place_at
-from nightlab.autonomy import Autonomy, look, wish
+from nightlab.autonomy import Autonomy, look, text_of, wish
 from nightlab.config import load_settings
 from nightlab.discovering import Places
 from nightlab.git import Git
-from nightlab.ledger import glance
+from nightlab.ledger.glance import AUTONOMY
 from nightlab.memory import open_ledger
 from nightlab.root import FOR_LAB
 from nightlab.runner import lock
@@ -70,6 +72,10 @@ def events(agent: Agent, kind: str) -> list[dict[str, object]]:
         ("restart experiment loop", True),
         ("start the autoresearch loop, please", True),
         ("kick off a new experiment", True),
+        ("kick off new experiments", True),
+        ("start the experiment loops", True),
+        ("discontinue the loop", None),
+        ("pauses are fine", None),
         ("pause", False),
         ("stop after this one", False),
         ("don't continue", False),
@@ -158,9 +164,13 @@ def test_an_agent_that_a_night_asked_for_an_idea_is_led_by_nobody_else(
 
 
 def test_a_branch_of_somebody_elses_is_asked_for_once(agent: Agent) -> None:
-    """On main the agent is asked to set up its branch; one that does not is let go."""
+    """On main the agent is asked to set up its branch; one that does not is let go, and was told so."""
     Repo(agent.root).git("switch", "-q", "main")
-    assert "git switch -c autoresearch/" in agent.stops()
+    asked = agent.stops()
+    assert "The branch that is checked out is main;" in asked
+    assert "git switch -c autoresearch/" in asked
+    assert "~/.cache/autoresearch" in asked
+    assert "asked once" in asked
     assert agent.stops() == ""
 
 
@@ -177,6 +187,16 @@ def test_the_baseline_comes_before_ideas(agent: Agent) -> None:
     assert 'nightlab try --description "baseline"' in agent.stops()
 
 
+def test_a_baseline_that_was_only_recorded_is_run_unchanged(agent: Agent) -> None:
+    """A run that judges nothing leaves the search without a baseline: none is edited for it, none is to improve."""
+    agent.does(COMMAND)
+    asked = agent.stops()
+    assert "Phase: baseline" in asked
+    assert 'nightlab try --description "baseline"' in asked
+    assert "Edit " not in asked
+    assert "Predicted effect: flat" in asked
+
+
 def test_a_row_of_results_tsv_is_a_measurement(agent: Agent) -> None:
     """A table that another program filled counts as one that we did."""
     row = "abc1234\t1.100000\t0.0\tkeep\tbaseline\n"
@@ -191,15 +211,28 @@ def test_a_commit_that_was_not_run_is_in_flight(agent: Agent) -> None:
     asked = agent.stops()
     assert "existing in-flight experiment" in asked
     assert commit[:7] in asked
+    assert 'git reset --soft HEAD~1\nnightlab try --description "raise the rate"' in asked
     agent.does(COMMAND)
     assert "in-flight" not in agent.stops()
 
 
 def test_a_command_that_still_runs_is_in_flight(agent: Agent) -> None:
-    """A training command that has not ended is waited for before the next plan."""
+    """A training command of the session's own that has not ended is waited for; no other session is told it is its."""
     agent.does(COMMAND)
     agent.before(COMMAND)
-    assert "existing in-flight experiment" in agent.stops()
+    with (agent.root / "run.log").open("w") as log, subprocess.Popen(["sleep", "60"], stdout=log) as running:
+        asked, other = agent.stops(), Agent(agent.root, session="s2").stops()
+        running.kill()
+    assert "existing in-flight experiment: the training command of yours still runs" in asked
+    assert other
+    assert "of yours" not in other
+
+
+def test_a_command_that_never_began_is_not_in_flight(agent: Agent) -> None:
+    """The user said no to it, so that no tool came back: nobody is told to wait for it."""
+    agent.does(COMMAND)
+    agent.before(COMMAND)
+    assert "in-flight" not in agent.stops()
 
 
 def test_an_idea_without_a_verdict_is_in_flight(agent: Agent) -> None:
@@ -258,7 +291,7 @@ def test_fifty_stops_without_progress_end_by_themselves(agent: Agent) -> None:
 
 
 def test_only_progress_gives_asks_back(agent: Agent) -> None:
-    """A prompt, a tool, lost files and a new process give nothing; an ended run does. Another session has its own."""
+    """A prompt, a tool, lost files and a new process give nothing; an experiment does. Another session has its own."""
     with_history(agent)
     for _ in range(BUDGET):
         agent.stops()
@@ -273,6 +306,64 @@ def test_only_progress_gives_asks_back(agent: Agent) -> None:
     assert agent.stops() != ""
 
 
+def test_the_same_source_again_is_no_progress(agent: Agent) -> None:
+    """A further run of what has run, and a row that somebody wrote into a mirror, give no ask back."""
+    agent.does(COMMAND)
+    for _ in range(BUDGET):
+        assert agent.stops() != ""
+    (agent.root / "run.log").unlink()
+    time.sleep(1.0)  # a run is named by its second
+    agent.does(COMMAND)
+    assert len(agent.values()) == 2
+    assert agent.stops() == ""
+    row = "abc1234\t1.100000\t0.0\tdiscard\tanother lab\n"
+    (agent.root / "results.tsv").write_text("commit\tval_bpb\tmemory_gb\tstatus\tdescription\n" + row)
+    assert agent.stops() == ""
+    (agent.root / "train.py").write_text(TRAIN.replace("0.1", "0.2"))
+    agent.does(COMMAND)
+    assert agent.stops() != ""
+
+
+def test_the_last_ask_says_so_and_a_persons_word_begins_anew(agent: Agent) -> None:
+    """Agent and onlooker hear that it is the last one and what begins the count anew; that very sentence does."""
+    with_history(agent)
+    told = [agent.tell("Stop") for _ in range(BUDGET)]
+    assert ["last ask" in one["reason"] for one in told] == [False] * (BUDGET - 1) + [True]
+    assert {one["systemMessage"] for one in told[:-1]} == {"Autoresearch loop continuing."}
+    assert told[-1]["systemMessage"].startswith("Autoresearch loop continuing. For the last time")
+    assert agent.stops() == ""
+    assert wish(told[-1]["reason"]) is None
+    assert wish(told[-1]["systemMessage"]) is True
+    agent.prompts("continue autonomously")
+    assert [bool(agent.stops()) for _ in range(BUDGET + 1)] == [True] * BUDGET + [False]
+
+
+def test_a_session_is_asked_so_often_and_no_more(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress or not: all asks of a session have a bound, and its last one says so."""
+    with_history(agent)
+    monkeypatch.setattr("nightlab.agent.hooks.asking.MOST", 3)
+    asked = []
+    for rate in range(5):
+        asked.append(agent.stops())
+        (agent.root / "train.py").write_text(TRAIN.replace("0.1", f"0.{rate + 2}"))
+        agent.does(COMMAND)
+    assert [bool(one) for one in asked] == [True, True, True, False, False]
+    assert "last ask (3 in all)" in asked[2]
+
+
+def test_a_session_ends_after_its_hours(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ask after a session's hours is its last one, and says so."""
+    with_history(agent)
+    assert "last" not in agent.stops()
+    agent.now = time.time() + HOURS * 3600.0 - 60.0
+    assert "last" not in agent.stops()
+    monkeypatch.setattr("nightlab.agent.hooks.asking.HOURS", 0.1 / 3600.0)
+    time.sleep(0.2)
+    agent.now = None
+    assert "hours are over" in agent.stops()
+    assert agent.stops() == ""
+
+
 def test_the_stop_file_ends_it_and_the_users_word_takes_it_away(agent: Agent) -> None:
     """results/nightlab/stop lets every agent stop; a user who starts the loop again removes it."""
     stop = agent.root / "results" / "nightlab" / "stop"
@@ -283,11 +374,16 @@ def test_the_stop_file_ends_it_and_the_users_word_takes_it_away(agent: Agent) ->
     assert agent.stops() != ""
 
 
-def test_the_stop_command_ends_it_until_the_user_speaks(agent: Agent) -> None:
-    """`nightlab stop` is a word too: no agent is asked after it, and a sentence that starts the loop is a later one."""
-    assert glance.STOP == STOP
+def test_only_a_persons_stop_ends_it(agent: Agent) -> None:
+    """A person's `nightlab stop` says so in a note on autonomy; an agent that ends a night speaks for nobody."""
     with open_ledger(load_settings(agent.root)) as ledger:
-        ledger.append(Noted(topic=STOP, text="asked to stop by a person"))
+        ledger.append(Noted(topic=STOP, text="asked to stop by an agent"))
+    assert agent.stops() != ""
+    with open_ledger(load_settings(agent.root)) as ledger:
+        ledger.append(
+            Noted(topic=STOP, text="asked to stop by a person"),
+            Noted(topic=AUTONOMY, text=text_of(Autonomy(enabled=False, reason="stopped by a person"))),
+        )
     assert agent.stops() == ""
     agent.prompts("continue the loop")
     assert agent.stops() != ""
@@ -320,15 +416,19 @@ def test_an_aborted_turn_is_not_gone_on_with(agent: Agent) -> None:
 
 
 def test_a_lab_without_the_benchmark_is_not_asked_for_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody's own bench.py needs no prepare.py and no cache."""
+    """Somebody's own bench.py needs no prepare.py and no cache, in the set-up neither; nothing else may be edited."""
     monkeypatch.setenv("HOME", str(tmp_path))
     toml = 'command = "python bench.py"\neditable = ["bench.py"]\nprotected = []\n[metric]\nname = "s"\n'
     Repo.make(tmp_path / "lab", {"bench.py": "print('s: 1')\n", "nightlab.toml": toml}).git(
         "switch", "-q", "-c", "autoresearch/y"
     )
     agent = Agent(tmp_path / "lab")
-    agent.prompts("never stop")
+    assert "edit bench.py only, and no other file." in agent.prompts("never stop")
     assert "baseline" in agent.stops()
+    Repo(agent.root).git("switch", "-q", "main")
+    asked = agent.stops()
+    assert "git switch -c autoresearch/" in asked
+    assert ".cache" not in asked
 
 
 def test_the_door_of_older_scripts_shows_the_plan_that_waits(agent: Agent) -> None:

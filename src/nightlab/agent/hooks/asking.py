@@ -1,12 +1,14 @@
 """What an agent that would stop is asked to do instead, and when it is asked no more (surface contract 2.7).
 
-The budget lies in the ledger: each ask is a note there, and only a proposed experiment or an ended run makes the count
-begin anew. No file that is lost, no restart of the client and no second hook at the same time gives an ask back.
+The budget lies in the ledger: each ask is a note there, and only a proposed experiment, its first run, or a person's
+word makes the count begin anew. No file that is lost, no restart of the client and no second hook at the same time
+gives an ask back.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +16,9 @@ from typing import NamedTuple
 import msgspec
 
 from nightlab.agent.hooks import sheet
-from nightlab.agent.hooks.events import OURS, Stopping
-from nightlab.agent.hooks.place import AUTORESEARCH, Place, checkout, has_noted
+from nightlab.agent.hooks.events import NOTHING, OURS, Answer, Stopping
+from nightlab.agent.hooks.place import AUTORESEARCH, PATIENCE_S, Place, checkout, has_noted
+from nightlab.autonomy import of_note
 from nightlab.config import Settings, load_settings
 from nightlab.discovering import Ask, keep_up, view_of
 from nightlab.discovery.plans import prompt
@@ -24,20 +27,27 @@ from nightlab.discovery.view import View
 from nightlab.errors import NightlabError
 from nightlab.git import Git
 from nightlab.ledger import Ledger
-from nightlab.ledger.glance import ASK, PLAN
+from nightlab.ledger.glance import ASK, AUTONOMY, PLAN, Note
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.ledger.tables import short
 from nightlab.memory import open_ledger
+from nightlab.mirroring import bring_up
 from nightlab.report.text import block
 from nightlab.runner import lock
 from nightlab.runner.order import RunFiles
 from nightlab.sources import Sources
-from nightlab.takeover import adopt
-from nightlab.types import Noted
+from nightlab.takeover import take_in_dated
+from nightlab.types import Noted, Phase
 
 BUDGET = 5
 """Asks in one session without progress. A turn can hold a whole experiment, so one without any is a slip. Claude Code
 ends a turn by itself after eight in a row and Cursor after five; Codex never does (169 model calls in a minute)."""
+HOURS = 24.0
+"""Hours from a session's first ask to its last: a whole night and the day after it. A search that nobody looked at for
+longer has most likely been forgotten, and what it costs is not in this ledger."""
+MOST = 300
+"""Asks in one session, progress or not: what those hours can hold of the shipped benchmark's five-minute runs, one turn
+each (288). A client whose turns end faster than experiments do must not go on for ever."""
 
 BRANCH, CACHE, BASELINE, FLIGHT, NEXT = "branch", "cache", "baseline", "in-flight", "plan"
 _HOPELESS = (BRANCH, CACHE)  # what an agent may be unable to bring about: asked once in a session
@@ -54,31 +64,37 @@ class _Wanted(NamedTuple):
     plan: PlanRow | None = None
 
 
-def ask(place: Place, event: Stopping, now: float) -> str:
-    """What the agent is asked to do instead of stopping; "" to let it stop. The caller holds the hooks' lock.
+def ask(place: Place, event: Stopping, now: float) -> Answer:
+    """What the agent is asked to do instead of stopping; NOTHING to let it stop. The caller holds the hooks' lock.
+
+    Mirrors that somebody else is writing for longer than a hook can wait are neither read nor written.
 
     Raises:
         NightlabError: the ledger or the disk refuses.
     """
     settings = load_settings(place.root)
-    adopt(settings, now)
-    key = sheet.key_of(place)
-    with Mirrors(settings.root).locked(), open_ledger(settings) as ledger:
+    with Mirrors(settings.root).locked(patience_s=PATIENCE_S) as is_ours, open_ledger(settings) as ledger:
+        if is_ours:
+            take_in_dated(ledger, settings, now)
+            bring_up(ledger, settings, now)
+        key = sheet.key_of(place)
         told = _asked(ledger, event.speaker.session)
-        since = [one for seq, one in told if seq > ledger.glance.progress()]
-        if len(since) >= BUDGET:
-            return ""
+        left = _left(told, ledger.glance.progress(), now)
+        if left.asks <= 0:
+            return NOTHING
         view = view_of(ledger, settings)
         if not view.autonomy[0] or _night_goes_on(view, settings):
-            return ""
+            return NOTHING
         wanted = _wanted(place, settings, view, event, now)
         if wanted is None or (wanted.kind in _HOPELESS and any(one.kind == wanted.kind for _, one in told)):
-            return ""
-        text = plainly(f"{OURS}\n{wanted.text}")
+            return NOTHING
+        last = "" if left.asks > 1 else left.why
+        text = plainly("\n".join(part for part in (OURS, wanted.text, last and _LAST.format(why=last)) if part))
         view = _remember(ledger, view, event.speaker.session, wanted, text)
-        keep_up(ledger, settings, now, view)
+        if is_ours:
+            keep_up(ledger, settings, now, view)
     sheet.keep(place, view, key)
-    return text
+    return Answer(ask=text, told=f"{_GOES_ON} {_LAST_TOLD.format(why=last)}" if last else _GOES_ON)
 
 
 def plainly(text: str) -> str:
@@ -89,13 +105,30 @@ def plainly(text: str) -> str:
     return text
 
 
-def _asked(ledger: Ledger, session: str) -> list[tuple[int, Ask]]:
-    """What that session was asked, with the places in the log."""
-    found = []
+def _asked(ledger: Ledger, session: str) -> list[tuple[Note, Ask]]:
+    """What that session was asked since a person last said that the loop shall go on."""
+    said = (note.seq for note in ledger.glance.notes(AUTONOMY) if of_note(note.text).enabled)
+    since, found = max(said, default=0), []
     for note in ledger.glance.notes(ASK):
         with suppress(msgspec.DecodeError):
-            found.append((note.seq, msgspec.json.decode(note.text, type=Ask)))
-    return [(seq, one) for seq, one in found if one.session == session]
+            found.append((note, msgspec.json.decode(note.text, type=Ask)))
+    return [(note, one) for note, one in found if one.session == session and note.seq > since]
+
+
+class _Left(NamedTuple):
+    """How many asks a session has left, and what bounds them."""
+
+    asks: int
+    why: str
+
+
+def _left(told: Sequence[tuple[Note, Ask]], progress: int, now: float) -> _Left:
+    """Of the three bounds the narrowest. The first ask after the hours are over is the last one, so that it is said."""
+    idle = sum(note.seq > progress for note, _ in told)
+    bounds = [_Left(BUDGET - idle, f"{BUDGET} without a new experiment"), _Left(MOST - len(told), f"{MOST} in all")]
+    if told and now >= (end := told[0][0].at + HOURS * 3600.0):
+        bounds.append(_Left(int(all(note.at < end for note, _ in told)), f"{HOURS:g} hours are over"))
+    return min(bounds)
 
 
 def _remember(ledger: Ledger, view: View, session: str, wanted: _Wanted, text: str) -> View:
@@ -121,26 +154,30 @@ def _wanted(place: Place, settings: Settings, view: View, event: Stopping, now: 
     """The first of the five that applies; None if the agent knows already what it waits for."""
     here = checkout(place.root)
     if not here.branch.startswith(AUTORESEARCH):
-        return _Wanted(BRANCH, _SET_UP.format(branch=here.branch or "no branch"))
+        return _Wanted(BRANCH, _set_up(place, here.branch))
     if _lacks_data(place):
-        text = f"The data cache ~/.cache/autoresearch is missing: {_PREPARE} first, then go on."
+        text = f"The data cache ~/.cache/autoresearch is missing: {_PREPARE} first, then go on. {_ONCE}"
         return None if _PREPARE in event.last_message else _Wanted(CACHE, text)
     if not view.rows and not any(run.value is not None for run in view.history.runs.values()):
         return _Wanted(BASELINE, _BASELINE)
-    return _in_flight(place, settings, view) or _next(settings, view, now)
+    return _in_flight(place, settings, view, event.speaker.session) or _next(settings, view, now)
 
 
 def _lacks_data(place: Place) -> bool:
     """Whether the shipped benchmark's data was never fetched on this machine."""
-    is_benchmark = (place.root / "prepare.py").is_file() or "train.py" in place.command
     home = Path(os.path.expanduser("~"))
-    return is_benchmark and not (home / ".cache" / "autoresearch").is_dir()
+    return _is_benchmark(place) and not (home / ".cache" / "autoresearch").is_dir()
 
 
-def _in_flight(place: Place, settings: Settings, view: View) -> _Wanted | None:
+def _is_benchmark(place: Place) -> bool:
+    """Whether it is the lab that we ship, or one that began as it."""
+    return (place.root / "prepare.py").is_file() or "train.py" in place.command
+
+
+def _in_flight(place: Place, settings: Settings, view: View, session: str) -> _Wanted | None:
     """What has begun and is not decided yet."""
     text = "There is an existing in-flight experiment: "
-    if has_noted(place):
+    if has_noted(place) and _still_runs(place, session):
         return _Wanted(FLIGHT, text + "the training command of yours still runs. Wait for its end before the next one.")
     running = (name for name in view.history.running if lock.is_held(RunFiles(settings.runs / name).lock))
     if name := next(running, None):
@@ -151,8 +188,22 @@ def _in_flight(place: Place, settings: Settings, view: View) -> _Wanted | None:
         return _Wanted(FLIGHT, f"{text}{called} has no verdict yet. `nightlab wait` sees it through.")
     if view.subject.lower().startswith("exp:") and not _is_recorded(settings, view):
         commit = f"{text}commit {short(view.head)} was not run yet. "
-        return _Wanted(FLIGHT, f"{commit}`nightlab exec -- {settings.command}` runs and records it.")
+        return _Wanted(FLIGHT, commit + _JUDGE.format(what=_in_quotes(view.subject) or "what you changed"))
     return None
+
+
+def _in_quotes(subject: str) -> str:
+    """What a commit says of its idea, harmless between double quotes in a shell."""
+    said = subject.partition(":")[2].partition("[")[0]
+    return " ".join("".join(sign if sign.isalnum() or sign in "_-+.,:=/()" else " " for sign in said).split())
+
+
+def _still_runs(place: Place, session: str) -> bool:
+    """Whether a training command of this very session goes on: it was noted, has begun its log, and is not settled."""
+    from nightlab.agent.hooks import witness
+
+    mine = [one for _, one in witness.pending(place) if one.session == session]
+    return any(witness.look_at(place.root / witness.LOG) != one.log for one in mine)
 
 
 def _is_recorded(settings: Settings, view: View) -> bool:
@@ -177,6 +228,8 @@ def _next(settings: Settings, view: View, now: float) -> _Wanted:
     from nightlab.agent.plans import next_plan
 
     plan = next_plan(view, settings, now)
+    if plan.phase == Phase.BASELINE:
+        return _Wanted(NEXT, f"{prompt(view, plan)}\n{_BASELINE}", plan)
     files = ", ".join(settings.editable)
     todo = (
         f'Edit {files}, then: nightlab try --description "what you changed, and from what to what". In a sandbox that '
@@ -193,12 +246,29 @@ def _night_goes_on(view: View, settings: Settings) -> bool:
     return lock.is_held(settings.results / "loop.lock")
 
 
-_SET_UP = """\
-This is {branch}, and the loop works on a branch of its own only. Set it up:
-1. Make a fresh branch: git switch -c autoresearch/TAG, with a short TAG of yours.
-2. See that the data lie in ~/.cache/autoresearch.
-3. See that results.tsv begins with its header: nightlab init.
-4. Run the baseline: nightlab try --description "baseline"."""
+def _set_up(place: Place, branch: str) -> str:
+    where = f"The branch that is checked out is {branch}" if branch not in ("", "HEAD") else "No branch is checked out"
+    data = ["See that the data lie in ~/.cache/autoresearch."] if _is_benchmark(place) else []
+    steps = (
+        "Make a fresh branch: git switch -c autoresearch/TAG, with a short TAG of yours.",
+        *data,
+        "See that results.tsv begins with its header: nightlab init.",
+        'Run the baseline: nightlab try --description "baseline".',
+    )
+    told = [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
+    return "\n".join((f"{where}; the loop works on a branch autoresearch/TAG only. Set it up:", *told, _ONCE))
+
+
+_ONCE = "This is asked once: if you cannot, tell your user why."
 _BASELINE = """\
-Nothing is measured yet: run the committed source unchanged first, as the baseline of all that follows.
+Nothing is measured yet that counts: run the committed source unchanged first, as the baseline of all that follows.
 nightlab try --description "baseline\""""
+_JUDGE = """\
+Have its idea judged: what is committed already would count as the baseline, so take the commit back, not the edit.
+git reset --soft HEAD~1
+nightlab try --description "{what}\""""
+_GOES_ON = "Autoresearch loop continuing."
+_LAST = """\
+This is the last ask ({why}). If nothing comes of it the loop is over: tell your user where the search stands, and \
+that a word of theirs begins it anew."""
+_LAST_TOLD = 'For the last time ({why}); say "continue autonomously" to begin anew.'

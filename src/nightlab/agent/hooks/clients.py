@@ -39,16 +39,12 @@ class Client(NamedTuple):
     before: frozenset[str]  # its names of events
     after: frozenset[str]
     shells: frozenset[str]  # its names of tools
+    places: tuple[str, ...]  # fields of a shell's input that name the directory it works in
     edits: frozenset[str]
     paths: tuple[str, ...]  # fields of an edit's input that name files
     patches: tuple[str, ...]  # fields of an edit's input that hold a patch
     read: Callable[[Client, Told], Event | None]
     write: Callable[[Client, Told, Event, Answer], Told | None]
-
-
-def client_of(name: str) -> Client | None:
-    """The client of that name."""
-    return CLIENTS.get(name)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -101,7 +97,8 @@ def _tool(client: Client, told: Told) -> Tool:
     call = _text(told, client.names.get("call", ""))
     if name in client.shells:
         command = _text(given, "command")
-        return Tool(kind=SHELL, name=name, call=call, command=command, paths=patched(command))
+        place = next(filter(None, (_text(given, field) for field in client.places)), "")
+        return Tool(kind=SHELL, name=name, call=call, command=command, cwd=place, paths=patched(command))
     if name in client.edits:
         named = [_text(given, field) for field in client.paths]
         found = [path for field in client.patches for path in patched(_text(given, field))]
@@ -193,6 +190,7 @@ CODEX = Client(
     before=frozenset({"PreToolUse"}),
     after=frozenset({"PostToolUse"}),
     shells=frozenset({"Bash"}),
+    places=("workdir",),
     edits=frozenset({"apply_patch", "Edit", "Write"}),
     paths=("file_path",),
     patches=("command", "patch", "input"),
@@ -205,6 +203,7 @@ CLAUDE = Client(
     before=frozenset({"PreToolUse"}),
     after=frozenset({"PostToolUse", "PostToolUseFailure"}),
     shells=frozenset({"Bash"}),
+    places=(),
     edits=frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit"}),
     paths=("file_path", "notebook_path"),
     patches=(),
@@ -217,6 +216,7 @@ GEMINI = Client(
     before=frozenset({"BeforeTool"}),
     after=frozenset({"AfterTool"}),
     shells=frozenset({"run_shell_command"}),
+    places=("dir_path", "directory"),
     edits=frozenset({"replace", "write_file", "edit"}),
     paths=("file_path",),
     patches=(),
@@ -236,6 +236,7 @@ CURSOR = Client(
     before=frozenset({"preToolUse"}),
     after=frozenset({"postToolUse", "postToolUseFailure"}),
     shells=frozenset({"Shell"}),
+    places=("working_directory",),
     edits=frozenset({"Write", "Edit", "Delete"}),
     paths=("file_path", "path", "target_file"),
     patches=(),
@@ -259,6 +260,7 @@ OPENCODE = Client(
     before=frozenset({"before"}),
     after=frozenset({"after"}),
     shells=frozenset({"bash"}),
+    places=("workdir",),
     edits=frozenset({"edit", "write", "multiedit", "patch", "apply_patch"}),
     paths=("filePath",),
     patches=("patchText", "patch"),

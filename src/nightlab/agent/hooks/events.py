@@ -25,6 +25,7 @@ class Tool(NamedTuple):
     name: str  # the client's
     call: str = ""  # by which the client knows this use again; "" where it does not say
     command: str = ""  # of a shell
+    cwd: str = ""  # directory that a shell's call names for itself, relative to the speaker's; "" for the speaker's
     paths: tuple[str, ...] = ()  # of files that an edit names
 
 

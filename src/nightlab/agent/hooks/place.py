@@ -6,20 +6,25 @@ making sense of the file itself costs more than all the rest of a hook.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nightlab.errors import NightlabError
-from nightlab.root import CONFIG_NAME, find_root
+from nightlab.root import CONFIG_NAME, OWN_LAB, find_root
+from nightlab.waiting import lock
+
+if TYPE_CHECKING:
+    from nightlab.config import Settings
 
 _SHAPE = 1  # of the JSON that is kept; another one is made anew
 _REF = "ref: refs/heads/"
 NOTED = "seen-"  # how files of noted commands begin
+PATIENCE_S = 3.0
+"""How long a hook waits for a lock: others hold one for some tenths of a second, and an agent waits for its hook."""
 AUTORESEARCH = "autoresearch/"  # what branches of an agent's own begin with
 
 
@@ -80,8 +85,13 @@ def root_of(cwd: str) -> Path | None:
         return None
 
 
-def place_at(root: Path) -> Place | None:
+def place_at(root: Path, *, is_guarded: bool = False) -> Place | None:
     """The lab at a root; None where there is nothing to edit.
+
+    Args:
+        root: of the lab.
+        is_guarded: whether a nightlab.toml that cannot be used counts as it was when it last could, else as an empty
+            one: a typing error must not switch the policy off.
 
     Raises:
         ConfigError: its nightlab.toml cannot be used.
@@ -91,10 +101,29 @@ def place_at(root: Path) -> Place | None:
     stamp = _stamp(root / CONFIG_NAME)
     found = _kept(kept, root, stamp)
     if found is None:
-        found = _read(root)
+        try:
+            found = _read(root)
+        except NightlabError:
+            if not is_guarded:
+                raise
+            return _kept(kept, root, None) or _by_default(root)
         if _is_lab(found):
             _keep(kept, found, stamp)
     return found if _is_lab(found) else None
+
+
+def guarded_place(cwd: str) -> Place | None:
+    """The lab whose policy holds for a tool that is about to be used in a directory.
+
+    That of the directory; where that is none, or a repository inside the lab whose hook this is, the hook's own.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    root, own = root_of(cwd), root_of(os.environ.get(OWN_LAB, ""))
+    is_inside = root is not None and own in root.parents and not (root / CONFIG_NAME).is_file()
+    found = place_at(root, is_guarded=True) if root is not None and not is_inside else None
+    return found if found is not None or own is None else place_at(own, is_guarded=True)
 
 
 def _is_lab(place: Place) -> bool:
@@ -111,10 +140,11 @@ def _stamp(path: Path) -> list[int]:
     return [_SHAPE, found.st_size, found.st_mtime_ns, found.st_ino]
 
 
-def _kept(path: Path, root: Path, stamp: list[int]) -> Place | None:
+def _kept(path: Path, root: Path, stamp: list[int] | None) -> Place | None:
+    """What was kept of a file that is as it was; with None for its stamp, of whatever it was."""
     try:
         told = json.loads(path.read_bytes())
-        if told["stamp"] != stamp:
+        if stamp is not None and told["stamp"] != stamp:
             return None
         enabled, protect, allow, deny = told["policy"]
         rules = Rulebook(enabled is not False, tuple(protect), tuple(allow), tuple(Rule(*rule) for rule in deny))
@@ -126,11 +156,20 @@ def _kept(path: Path, root: Path, stamp: list[int]) -> Place | None:
 def _read(root: Path) -> Place:
     from nightlab.config import load_settings
 
-    settings = load_settings(root)
+    return _of_settings(load_settings(root))
+
+
+def _by_default(root: Path) -> Place:
+    from nightlab.config import Settings
+
+    return _of_settings(Settings(root=root))
+
+
+def _of_settings(settings: Settings) -> Place:
     told = settings.policy
     deny = tuple(Rule(rule.command, rule.reason) for rule in told.deny)
     rules = Rulebook(told.enabled, told.protect, tuple(told.allow), deny)
-    return Place(root, settings.command, settings.editable, settings.protected, rules)
+    return Place(settings.root, settings.command, settings.editable, settings.protected, rules)
 
 
 def _keep(path: Path, place: Place, stamp: list[int]) -> None:
@@ -164,14 +203,17 @@ def _make(directory: Path) -> None:
 
 
 @contextmanager
-def locked(place: Place) -> Iterator[None]:
-    """Be the only hook that changes what hooks keep; two agents at once wait for each other."""
+def locked(place: Place, patience_s: float = PATIENCE_S) -> Iterator[bool]:
+    """Be the only hook that changes what hooks keep; two agents at once wait for each other, but not for ever.
+
+    Yields:
+        Whether it is so: False once the patience was used up, and then nothing of it is to be changed.
+    """
     if not place.own.is_dir():
         write(place.own / "lock", "")
     handle = os.open(place.own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield lock(handle, patience_s)
     finally:
         os.close(handle)
 

@@ -23,7 +23,17 @@ from nightlab.agent.hooks.events import (
     Tool,
 )
 from nightlab.agent.hooks.memo import Memo
-from nightlab.agent.hooks.place import Checkout, Place, checkout, has_noted, locked, place_at, root_of
+from nightlab.agent.hooks.place import (
+    PATIENCE_S,
+    Checkout,
+    Place,
+    checkout,
+    guarded_place,
+    has_noted,
+    locked,
+    place_at,
+    root_of,
+)
 from nightlab.agent.hooks.sheet import Sheet, sheet
 from nightlab.autonomy import Autonomy
 from nightlab.ledger.glance import Glance
@@ -32,7 +42,7 @@ from nightlab.root import FOR_LAB
 LONGEST = 9000  # characters of context: Codex passes 9,900 on whole and Claude Code 10,000
 _HANDED_ON = ("hook_context", "hook_prompt", "system-reminder")  # elements in which clients put others' words
 _RULES = (
-    "Rules: edit {files} only, never {guarded}. Run `nightlab try --description ...` (or the nightlab server's tool "
+    "Rules: edit {files} only, {guarded}. Run `nightlab try --description ...` (or the nightlab server's tool "
     "try) for an experiment that is judged, or `nightlab exec -- {command} > run.log 2>&1` for a run that is only "
     "recorded. Install nothing, publish nothing."
 )
@@ -71,10 +81,14 @@ class Responder:
             NightlabError, OSError: the lab cannot be read. Whoever calls lets the agent go on.
         """
         cwd = event.speaker.cwd
-        if isinstance(event, BeforeTool) and not os.path.isdir(cwd):
-            cwd = os.getcwd()  # the policy judges all the same (surface contract, part 4)
-        root = root_of(cwd)
-        place = place_at(root) if root is not None else None
+        if isinstance(event, BeforeTool):
+            if not os.path.isdir(cwd):
+                cwd = os.getcwd()  # the policy judges all the same (surface contract, part 4)
+            place = guarded_place(cwd)
+            cwd = os.path.join(cwd, os.path.expanduser(event.tool.cwd))
+        else:
+            root = root_of(cwd)
+            place = place_at(root) if root is not None else None
         if place is None:
             return NOTHING
         if os.environ.get(FOR_LAB):  # a night asked it for one idea: it is kept from harm, and led by nobody else
@@ -98,7 +112,7 @@ class Responder:
 
     def _started(self, place: Place, event: SessionStarted) -> Answer:
         """The state of the search, at the start of a session and whenever the client has compacted it."""
-        self._settle(place, event)
+        self._settle(place)
         here, said = checkout(place.root), autonomy.look(place.database, place.state)
         found = sheet(place, here, self._clock(), is_whole=True)
         unsaid = self._heard(place, event)
@@ -112,12 +126,12 @@ class Responder:
         wanted = None if words.startswith(OURS) else autonomy.wish(words)
         lines = []
         if wanted is not None:
-            if wanted != said.enabled or not said.reason:
+            if wanted or said.enabled or not said.reason:  # said once more it begins the count of asks anew
                 said = Autonomy(wanted, " ".join(words.split())[: autonomy.WORDS])
                 from nightlab.config import load_settings
                 from nightlab.discovering import say
 
-                say(load_settings(place.root), said, self._clock())
+                say(load_settings(place.root), said, self._clock(), patience_s=PATIENCE_S)
             lines.append(f"Autonomy was just {'enabled' if wanted else 'disabled'} by this prompt.")
             if wanted:
                 place.stop.unlink(missing_ok=True)
@@ -133,13 +147,15 @@ class Responder:
         refused = self._refusal(place, event.tool, cwd, here)
         if refused:
             return Answer(deny=refused, told=refused)
-        if has_noted(place):
-            self._settle(place, event)
         is_shell = event.tool.kind == SHELL
         trains = self._policy().training(event.tool.command, place, cwd, here) if is_shell else None
+        patience_s = 0.0 if trains is None else PATIENCE_S  # nothing is lost by a plain command that waits for nobody
+        self._settle(place, patience_s)
         known = memo.read(place, event.speaker.session)
         if trains is not None or known.told is None:
-            with locked(place):
+            with locked(place, patience_s) as is_ours:
+                if not is_ours:
+                    return NOTHING
                 if trains is not None:
                     from nightlab.agent.hooks import witness
 
@@ -161,9 +177,10 @@ class Responder:
         if has_noted(place):
             from nightlab.agent.hooks import witness
 
-            with locked(place):
-                witness.returned(place, event.speaker, event.tool)
-            self._settle(place, event)
+            with locked(place) as is_ours:
+                if is_ours:
+                    witness.returned(place, event.speaker, event.tool)
+            self._settle(place)
         if not event.is_heard:
             return NOTHING
         known = memo.read(place, event.speaker.session)
@@ -171,7 +188,9 @@ class Responder:
             is_news = known.told is not None and glance.ended_since(known.told)
         if not is_news and not known.unsaid and known.told is not None:
             return NOTHING
-        with locked(place):  # two tools of one session may come back at once: each run is told of once
+        with locked(place) as is_ours:  # two tools of one session may come back at once: each run is told of once
+            if not is_ours:
+                return NOTHING
             known = memo.read(place, event.speaker.session)
             parts, told = list(known.unsaid), ""
             if known.told is None:
@@ -190,26 +209,24 @@ class Responder:
 
     def _stopping(self, place: Place, event: Stopping) -> Answer:
         """Ask the agent to go on, while its user wants that and it gets anywhere."""
-        if has_noted(place):
-            self._settle(place, event)
+        self._settle(place)
         if not event.is_willing or place.stop.exists() or not autonomy.look(place.database, place.state).enabled:
             return NOTHING
         from nightlab.agent.hooks.asking import ask
 
-        with locked(place):
-            text = ask(place, event, self._clock())
-        return Answer(ask=text, told="Autoresearch loop continuing." if text else "")
+        with locked(place) as is_ours:
+            return ask(place, event, self._clock()) if is_ours else NOTHING
 
     # --- runs that agents make themselves -------------------------------------------------------------------
 
-    def _settle(self, place: Place, event: Event) -> None:
+    def _settle(self, place: Place, patience_s: float = PATIENCE_S) -> None:
         """Record or refuse what was noted and is over; what there is to say of it is kept for its session."""
         if not has_noted(place):
             return
         from nightlab.agent.hooks import witness
 
-        with locked(place):
-            for one in witness.settle(place, self._clock()):
+        with locked(place, patience_s) as is_ours:
+            for one in witness.settle(place, self._clock()) if is_ours else ():
                 known = memo.read(place, one.note.session)
                 if known.told is None:
                     known = known._replace(told=_seq(place) - 1 if one.run else _seq(place))
@@ -218,7 +235,9 @@ class Responder:
 
     def _heard(self, place: Place, event: SessionStarted) -> tuple[str, ...]:
         """What was still to be said to a session that begins or goes on; from here on it is told of what ends."""
-        with locked(place):
+        with locked(place) as is_ours:
+            if not is_ours:
+                return ()
             memo.forget(place)
             known = memo.read(place, event.speaker.session)
             memo.keep(place, event.speaker.session, Memo(_seq(place)))
@@ -254,7 +273,8 @@ def _live(summary: str, here: Checkout, said: Autonomy) -> str:
 
 def _mode(place: Place, found: Sheet, here: Checkout, said: Autonomy) -> tuple[str, ...]:
     mode = "ON: it goes on until its user says otherwise" if said.enabled else "OFF until the user starts it"
-    files, guarded = ", ".join(place.editable), ", ".join(place.protected) or "all other files"
+    files = ", ".join(place.editable)
+    guarded = f"never {', '.join(place.protected)}" if place.protected else "and no other file"
     return (
         f"Autoresearch loop: {mode}",
         f"Branch: {here.branch or 'unknown'}",

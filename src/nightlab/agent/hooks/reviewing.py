@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nightlab.agent.hooks import sheet
-from nightlab.agent.hooks.place import Place
+from nightlab.agent.hooks.place import PATIENCE_S, Place
 from nightlab.config import load_settings
 from nightlab.discovering import keep_up, view_of
 from nightlab.discovery.review import review_text
@@ -32,9 +32,10 @@ def review_since(place: Place, seq: int, now: float) -> Reviewed:
         NightlabError: the ledger or the disk refuses.
     """
     settings, key = load_settings(place.root), sheet.key_of(place)
-    with Mirrors(settings.root).locked(), open_ledger(settings) as ledger:
+    with Mirrors(settings.root).locked(patience_s=PATIENCE_S) as is_ours, open_ledger(settings) as ledger:
         view = view_of(ledger, settings)
-        keep_up(ledger, settings, now, view)
+        if is_ours:
+            keep_up(ledger, settings, now, view)
     sheet.keep(place, view, key)
     ended = [run for run in view.history.runs.values() if (run.ended_seq or 0) > seq]
     if not ended:
