@@ -112,8 +112,12 @@ def client(name: str, prefix: str = "") -> Client:
 
 
 def hook_command(name: str, prefix: str = "") -> str:
-    """The line that a client's shell runs at each event, in whatever directory of the repository."""
-    return f"sh {_door(prefix)} hook {name}"
+    """The line that a client's shell runs at each event, in whatever directory of the repository.
+
+    Where the door is not found (outside the lab's repository, or in one within it), dash ends with 2, by which every
+    client understands a veto; so each failure becomes 1, which is none. A denial is an answer, and ends with 0.
+    """
+    return f"sh {_door(prefix)} hook {name} || exit 1"
 
 
 def server_command(prefix: str = "") -> tuple[str, ...]:
