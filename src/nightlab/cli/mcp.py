@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nightlab.cli.compose import add_lab_option, settings_of
+from nightlab.root import refuse_second_lab
 
 _Raw = argparse.RawDescriptionHelpFormatter
 _MCP = """\
@@ -42,7 +43,9 @@ def cmd_stop(args: argparse.Namespace) -> int:
     """Ask for an end and say what that meant."""
     from nightlab.agent.service import Service
 
-    told = Service(settings=settings_of(args.lab)).stop("a person at the command line")
+    settings = settings_of(args.lab)
+    refuse_second_lab(settings.root)
+    told = Service(settings=settings).stop("a person at the command line")
     if told.was_worked:
         print(f"asked to stop; {told.running} run(s) under way are ended and recorded")
     print(told.next)

@@ -123,7 +123,9 @@ def test_no_failure_of_the_line_is_a_veto(bench: Bench, tmp_path: Path, shell: s
         shutil.rmtree(bench.root / ".agents")
     env = {"PATH": os.environ["PATH"], "HOME": str(bench.home), "GIT_CEILING_DIRECTORIES": str(tmp_path)}
     line = clients.hook_command("codex")
-    said = subprocess.run([shell, "-c", line], cwd=cwd, env=env, input="{}", capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [shell, "-c", line], cwd=cwd, env=env, input="{}", capture_output=True, text=True, check=False
+    )
     assert (said.returncode, said.stdout) == ((0, "{}") if where == "as it should" else (1, ""))
 
 

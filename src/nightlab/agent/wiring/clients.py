@@ -19,6 +19,7 @@ from importlib import resources
 from nightlab.agent.wiring.jsontext import Json
 from nightlab.agent.wiring.parts import Element, JsonPart, Member, Part, SectionPart, TomlPart, WholePart
 from nightlab.errors import UsageError
+from nightlab.root import FOR_LAB
 
 DOOR = ".agents/nightlab.sh"
 _SECONDS = 60  # a hook has so long: reading a run's log and judging it takes two at 10,000 runs
@@ -31,6 +32,7 @@ _PASSED_ON = (
     "HF_HOME",
     "HF_HUB_OFFLINE",
     "LD_LIBRARY_PATH",
+    FOR_LAB,
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "PYTHONPATH",
@@ -38,8 +40,9 @@ _PASSED_ON = (
     "VIRTUAL_ENV",
     "XDG_CACHE_HOME",
 )
-"""Variables that say where and on what a run happens. A server that lacks them would run on other GPUs than a command
-in the same shell, and under another profile, which makes another experiment. None of them is a secret.
+"""Variables that say where and on what a run happens, and which night asked for an idea. A server that lacks them would
+run on other GPUs than a command in the same shell, under another profile, which makes another experiment, or beside
+that night. None of them is a secret.
 """
 
 
