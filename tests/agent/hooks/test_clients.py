@@ -11,7 +11,7 @@ import pytest
 
 from nightlab.agent.hooks.clients import CLIENTS, patched
 from nightlab.agent.hooks.door import answer
-from nightlab.cli.hook import CLIENTS as AT_THE_DOOR
+from nightlab.agent.names import NAMES as AT_THE_DOOR
 from nightlab.config import load_settings
 from nightlab.memory import open_ledger
 from tests.agent.hooks.agents import Agent, Listed, make

@@ -190,7 +190,7 @@ def test_going_through_the_door_is_no_edit() -> None:
         ("nightlab run --proposer=builtin --prop \"sh -c 'rm prepare.py'\"", "protected"),
         ("nightlab quick -- uv run train.py", None),
         ("nightlab run --hours 8 --proposer openai:any --proposer 'codex exec --skip-git-repo-check'", None),
-        ("nightlab run --proposer \"it's\"", None),
+        ('nightlab run --proposer "it\'s"', None),
     ],
 )
 def test_what_the_lab_is_to_run_for_an_agent_is_judged(command: str, expected: str | None) -> None:

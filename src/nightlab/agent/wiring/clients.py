@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from nightlab.agent.names import NAMES
 from nightlab.agent.wiring.jsontext import Json
 from nightlab.agent.wiring.parts import Element, JsonPart, Member, Part, SectionPart, TomlPart, WholePart
 from nightlab.errors import UsageError
@@ -94,14 +95,12 @@ class Client:
 SHARED = (DOOR, "AGENTS.md", ".agents/skills/nightlab/SKILL.md")
 """What several clients read: the door, the instructions, the skill."""
 
-NAMES = ("codex", "claude", "gemini", "opencode", "cursor")
-
 
 def client(name: str, prefix: str = "") -> Client:
     """The entry of one client.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `names.NAMES`.
         prefix: where in its repository the lab lies, with a slash at the end; empty at the top.
 
     Raises:
