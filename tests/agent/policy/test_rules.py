@@ -185,6 +185,8 @@ def test_going_through_the_door_is_no_edit() -> None:
     [
         ("nightlab exec --timeout 10 -- pip install einops", "dependency"),
         ("nightlab quick -- pip install einops", "dependency"),
+        ("sh .agents/nightlab.sh exec -- pip install einops", "dependency"),
+        ("bash /work/lab/.agents/nightlab.sh agents uninstall all", "control"),
         ("nightlab quick --runs 3 --metric loss -- sh -c 'git push'", "publish"),
         ("nightlab run --runs 2 --proposer 'git push'", "publish"),
         ("nightlab run --proposer=builtin --prop \"sh -c 'rm prepare.py'\"", "protected"),

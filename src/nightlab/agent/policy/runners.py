@@ -102,6 +102,8 @@ def _bash(machine: Machine, call: Call) -> str:
         called = options.operands[1:2]
     elif options.operands and not options.has("-s") and options.operands[0] != "-":
         file, given = options.operands[0], options.operands[1:]
+        if f"/{file}".endswith("/.agents/nightlab.sh"):  # the door, which no agent edits, hands on what it is told
+            return machine.dispatch(("nightlab", *given), call.io, call.env)
         if file in {"/dev/stdin", "/proc/self/fd/0"}:
             text = call.io.stdin or ""
         elif (found := machine.content(file)) is not None:
