@@ -31,13 +31,13 @@ nightlab=$(candidates | while IFS= read -r place; do
 done)
 if [ -z "$nightlab" ]; then
     echo "nightlab is not installed where $lab/.agents/nightlab.sh looks for it:" >&2
-    echo "run \`uv tool install nightlab\`, or install it into $lab/.venv" >&2
+    echo "from a clone of nightlab run \`uv tool install .\`, or \`pip install .\` into $lab/.venv" >&2
     exit 1
 fi
 
 case $1 in
     hook) # to a client an exit code of 2 means that nightlab forbids something, and it says so in other ways
-        "$nightlab" "$@" || exit 1 ;;
+        NIGHTLAB_LAB=$lab "$nightlab" "$@" || exit 1 ;; # which lab it is, whatever directory the agent is in
     mcp) # clients start servers anywhere
         cd "$lab" && exec "$nightlab" "$@" ;;
     *)

@@ -20,6 +20,7 @@ from nightlab.git import Git
 from nightlab.history import run_names
 from nightlab.ledger import Ledger
 from nightlab.memory import open_ledger
+from nightlab.root import refuse_second_lab
 from nightlab.runner import lock, machine
 from nightlab.runner.hashes import hash_files
 from nightlab.runner.order import Order, RunFiles, write_order
@@ -39,6 +40,7 @@ def record_command(settings: Settings, words: tuple[str, ...], *, limit_s: float
     Raises:
         NightlabError: the lab cannot record it; then nothing was run.
     """
+    refuse_second_lab(settings.root)
     # A command of another wording is another experiment: its number says nothing of the lab's own command.
     git = Git(settings.root)
     settings = pinned(replace(settings, command=shlex.join(words)), git)

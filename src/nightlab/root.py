@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from nightlab.errors import NoRepositoryError
+from nightlab.errors import LabError, NoRepositoryError
 
 CONFIG_NAME = "nightlab.toml"
 OWN_LAB = "NIGHTLAB_LAB"  # in the environment of a hook: the lab whose door was knocked at (`.agents/nightlab.sh`)
@@ -33,6 +34,20 @@ def find_root(start: Path) -> Path:
         f"no git repository at {start}",
         hint="change to your experiment's repository, or make a lab with `nightlab new DIR`",
     )
+
+
+def refuse_second_lab(root: Path) -> None:
+    """Let an agent that a night asked for an idea change no other lab, such as its checkout, which looks like one.
+
+    Raises:
+        LabError: it would; whatever it ran there would train beside the night's runs and be thrown away.
+    """
+    asked = os.environ.get(FOR_LAB, "")
+    if asked and os.path.realpath(asked) != os.path.realpath(root):
+        raise LabError(
+            f"a night of {asked} asked you for one idea: edit the files, run nothing",
+            hint=f"the night runs and judges the idea when you end; who is no such agent unsets {FOR_LAB}",
+        )
 
 
 def _git_top(start: Path) -> Path | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nightlab.agent.names import NAMES
 from nightlab.agent.wiring import clients
 from tests.agent.wiring.fakes import Bench
 from tests.cli.shell import Shell
@@ -105,7 +106,7 @@ def test_an_unknown_client_is_a_usage_error(bench: Bench) -> None:
     """Exit code 2, with those that are known."""
     said = agents(bench)("agents", "install", "emacs", "--lab", str(bench.root))
     assert said.code == 2
-    assert all(name in said.err for name in clients.NAMES)
+    assert all(name in said.err for name in NAMES)
 
 
 def test_outside_a_repository_there_is_nothing_to_wire(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_the_repository_ships_what_install_writes(tmp_path: Path) -> None:
     assert wiring.wired() == ("codex", "claude", "gemini")
 
 
-@pytest.mark.parametrize("name", clients.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_page_tells_what_is_true_of_each_client(name: str) -> None:
     """docs/agents.md names every file, the version that was run or that none was, and how to install it."""
     page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from nightlab.errors import LedgerDamagedError, UsageError
 from nightlab.ledger import Ledger
 from nightlab.ledger.query import Cell, ask
 from nightlab.ledger.schema import VIEWS
-from nightlab.types import Imported, Metrics, Proposed, RunId, Started
+from nightlab.types import Consulted, Imported, Metrics, Proposed, RunId, Started
 from tests.builders import EPOCH, Clock, ended, experiment, run
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
@@ -62,6 +63,22 @@ def test_every_view_answers(ledger: Ledger) -> None:
     }
     asked = "SELECT description, value FROM records WHERE status = 'keep' ORDER BY value DESC LIMIT 2"
     assert answer(ledger, asked) == [("idea 4", 5.0), ("idea 3", 4.0)]
+
+
+def test_what_else_is_worth_knowing_of_a_consultation_can_be_asked_for(tmp_path: Path) -> None:
+    """Files that an agent changed and that were left out are named; also in a ledger of before that column."""
+    path, sql = tmp_path / "lab.db", "SELECT proposer, note FROM consultations"
+    with Ledger.open(path, clock=Clock()) as made:
+        made.append(Consulted(proposer="agent", purpose="agent", seconds=1.0, note="left out: helper.py"))
+    assert answer(Ledger.read(path), sql) == [("agent", "left out: helper.py")]
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "DROP VIEW consultations; ALTER TABLE _consultation DROP COLUMN note;"
+        "CREATE VIEW consultations AS SELECT proposer FROM _consultation; PRAGMA user_version = 4;"
+    )
+    connection.close()
+    with Ledger.open(path, clock=Clock()) as ledger:
+        assert answer(ledger, sql) == [("agent", "left out: helper.py")]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from nightlab.agent.answers import (
 from nightlab.agent.looking import branch_of, is_worked
 from nightlab.config import Settings
 from nightlab.errors import EditError, NotFoundError, UsageError
+from nightlab.root import refuse_second_lab
 from nightlab.types import STOP, Noted, is_infrastructure
 
 if TYPE_CHECKING:
@@ -379,6 +380,7 @@ class Service:
         from nightlab.discovering import Places, say
         from nightlab.memory import open_ledger
 
+        refuse_second_lab(self.settings.root)
         was_on = is_person and look(self.settings.database, Places(self.settings.root).state).enabled
         with open_ledger(self.settings) as ledger:
             worked = is_worked(self.settings) is True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nightlab.config import IGNORED, Settings
 from nightlab.errors import BusyError, GitError, LedgerError
+from nightlab.root import refuse_second_lab
 
 if TYPE_CHECKING:
     from nightlab.loop import Lab, Listener
@@ -24,6 +25,7 @@ def open_lab(settings: Settings, listener: Listener | None = None) -> Iterator[L
     Raises:
         NightlabError: whatever makes the directory unusable, by name.
     """
+    refuse_second_lab(settings.root)
     from nightlab.git import Git
     from nightlab.loop import Lab
     from nightlab.memory import open_ledger
@@ -47,7 +49,11 @@ def mirrored(settings: Settings) -> Iterator[None]:
     """Take in what others wrote into the mirrors, and bring them up to date when the work is done.
 
     A mirror that cannot be written ends no night: the next command mends it.
+
+    Raises:
+        LabError: another lab's night asked this process for an idea.
     """
+    refuse_second_lab(settings.root)
     from nightlab.discovering import catch_up
     from nightlab.takeover import adopt
 

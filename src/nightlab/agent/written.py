@@ -22,6 +22,7 @@ from nightlab.ledger.surface import Detail, ExperimentRow
 from nightlab.ledger.tables import moment_of
 from nightlab.memory import Question, crowned, guard, learn, lexicon_of, open_ledger, packet, reference
 from nightlab.mirroring import Unseen, bring_up, write_packet
+from nightlab.root import refuse_second_lab
 from nightlab.runner import machine
 from nightlab.runner.workspace import lab_environment, pinned
 from nightlab.search.changes import changes_between
@@ -101,9 +102,11 @@ def write_down(settings: Settings, written: Written, *, archive: bool, now: floa
 
     Raises:
         NoRepositoryError: there is no commit that it could belong to.
+        LabError: another lab's night asked this process for an idea.
         MetricError: its numbers cannot be believed. Nothing is recorded in either case.
         LedgerError: the disk refuses; says whether the run is recorded.
     """
+    refuse_second_lab(settings.root)
     git, mirrors = Git(settings.root), Mirrors(settings.root)
     settings = pinned(settings, git)
     tree = _tree(git, settings)

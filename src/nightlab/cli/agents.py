@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from nightlab.agent.names import NAMES
 from nightlab.cli.compose import add_lab_option
 from nightlab.report import text as safe
 
 if TYPE_CHECKING:
     from nightlab.agent.wiring.placing import Change, Wiring
-
-_CLIENTS = ("codex", "claude", "gemini", "opencode", "cursor")
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,12 +25,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         ("uninstall", cmd_uninstall, "take it out again and leave nothing behind"),
     ):
         parser = inner.add_parser(name, help=says)
-        parser.add_argument("client", choices=(*_CLIENTS, "all"), metavar="CLIENT", help=f"{', '.join(_CLIENTS)}, all")
+        parser.add_argument("client", choices=(*NAMES, "all"), metavar="CLIENT", help=f"{', '.join(NAMES)}, all")
         add_lab_option(parser)
         parser.add_argument("--print", action="store_true", dest="is_shown", help="only show it, as a patch")
         parser.set_defaults(handler=handler)
     doctor = inner.add_parser("doctor", help="check program, wiring, commands, trust and sandbox; exit 1 if one fails")
-    doctor.add_argument("client", choices=(*_CLIENTS, "all"), nargs="?", metavar="CLIENT", help="default: those wired")
+    doctor.add_argument("client", choices=(*NAMES, "all"), nargs="?", metavar="CLIENT", help="default: those wired")
     add_lab_option(doctor)
     doctor.add_argument("--json", action="store_true", help="for programs")
     doctor.set_defaults(handler=cmd_doctor)
@@ -84,7 +83,7 @@ def _wiring(args: argparse.Namespace) -> Wiring:
 
 
 def _names(client: str) -> tuple[str, ...]:
-    return _CLIENTS if client == "all" else (client,)
+    return NAMES if client == "all" else (client,)
 
 
 def _show(changes: Iterable[Change]) -> int:

@@ -8,6 +8,7 @@ from nightlab.agent.workbench import open_lab
 from nightlab.cli.compose import add_lab_option, settings_of
 from nightlab.cli.views import hint, print_json
 from nightlab.report.text import plain
+from nightlab.root import refuse_second_lab
 
 _UNDO = """\
 Take a kept change out of the champion, whatever the judge says of it: NAME is its number (`nightlab report` lists
@@ -40,6 +41,7 @@ def cmd_undo(args: argparse.Namespace) -> int:
     from nightlab.undo import put_back, take_back
 
     settings = settings_of(args.lab)
+    refuse_second_lab(settings.root)
     with lease(settings), open_lab(settings, Silent()) as lab:
         done = put_back(lab, args.name) if args.back else take_back(lab, args.name)
     if args.json:

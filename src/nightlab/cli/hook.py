@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nightlab.agent.names import NAMES
+
 if TYPE_CHECKING:
     import argparse
 
     from nightlab.agent.hooks.respond import Policy
-
-CLIENTS = ("claude", "codex", "gemini", "cursor", "opencode")
 
 _DESCRIPTION = """\
 Answer one event of a coding agent: a JSON object on stdin, that client's own dialect on stdout. Nothing is printed
@@ -29,7 +29,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description=_DESCRIPTION,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
+    parser.add_argument("client", choices=NAMES, metavar="CLIENT", help=", ".join(NAMES))
     parser.set_defaults(handler=cmd_hook)
 
 
@@ -38,8 +38,8 @@ def at_once(words: Sequence[str]) -> int:
 
     Clients take 2, the code of every other wrong command line, for a veto.
     """
-    if len(words) != 1 or words[0] not in CLIENTS:
-        print(f"nightlab hook takes one of {', '.join(CLIENTS)}, and nothing else", file=sys.stderr)
+    if len(words) != 1 or words[0] not in NAMES:
+        print(f"nightlab hook takes one of {', '.join(NAMES)}, and nothing else", file=sys.stderr)
         return 0
     _answer(words[0])
     return 0

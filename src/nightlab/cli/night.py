@@ -15,6 +15,7 @@ from nightlab.agent.service import known_already
 from nightlab.agent.workbench import mirrored, open_lab, see_through, start_in_background
 from nightlab.cli.amounts import count_of, hours, money
 from nightlab.cli.compose import add_lab_option, settings_of
+from nightlab.root import refuse_second_lab
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
@@ -115,6 +116,7 @@ def _night(
     from nightlab.cli.screen import Screen
     from nightlab.loop import lease
 
+    refuse_second_lab(settings.root)
     with lease(settings), Screen(settings) as screen, mirrored(settings), open_lab(settings, screen) as lab:
         lab.sources.check()
         if proposers:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nightlab.agent.workbench import open_lab
 from nightlab.cli.compose import add_lab_option, settings_of
 from nightlab.errors import BusyError, NotFoundError, UsageError
+from nightlab.root import refuse_second_lab
 
 if TYPE_CHECKING:
     from nightlab.config import Settings
@@ -120,6 +121,7 @@ def cmd_next(args: argparse.Namespace) -> int:
 def cmd_replicate(args: argparse.Namespace) -> int:
     """Run an experiment on further seeds and print the verdict."""
     settings = settings_of(args.lab)
+    refuse_second_lab(settings.root)
     try:
         return _replicate_later(settings, args) if args.no_wait else _replicate(settings, args)
     except BusyError as exc:

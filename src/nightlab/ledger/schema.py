@@ -6,7 +6,7 @@ Names with an underscore are ours and may change with any version; the views are
 
 from __future__ import annotations
 
-VERSION = 4
+VERSION = 5
 
 EVENTS = """
 CREATE TABLE IF NOT EXISTS events (
@@ -46,7 +46,7 @@ CREATE TABLE _night (
 CREATE TABLE _consultation (
     seq INTEGER PRIMARY KEY, at REAL NOT NULL, after INTEGER NOT NULL, night TEXT, proposer TEXT NOT NULL,
     purpose TEXT NOT NULL, experiment TEXT, seconds REAL NOT NULL, tokens_in INTEGER NOT NULL,
-    tokens_out INTEGER NOT NULL, money REAL NOT NULL, failure TEXT NOT NULL, body BLOB NOT NULL
+    tokens_out INTEGER NOT NULL, money REAL NOT NULL, failure TEXT NOT NULL, note TEXT NOT NULL, body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX _consultation_open ON _consultation (night, proposer) WHERE experiment IS NULL;
 CREATE TABLE _record (
@@ -93,7 +93,8 @@ CREATE VIEW verdicts AS SELECT
     seq, experiment, champion, decision, gain, low, high, probability, runs_used, because FROM _verdict;
 CREATE VIEW nights AS SELECT number, id, began_at, baseline, ended_at, reason FROM _night;
 CREATE VIEW consultations AS SELECT
-    seq, at, night, proposer, purpose, experiment, seconds, tokens_in, tokens_out, money, failure FROM _consultation;
+    seq, at, night, proposer, purpose, experiment, seconds, tokens_in, tokens_out, money, failure, note
+    FROM _consultation;
 CREATE VIEW records AS SELECT
     r.seq, r.run, r.at, r.origin, r.experiment, r.source_hash, r.commit_id, r.parent, r.branch, r.status, r.value,
     r.memory_mb, r.ranked, r.crash, r.signature, i.description, i.hypothesis, i.family, i.tags, r.lineage, r.cluster

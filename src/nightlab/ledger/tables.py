@@ -125,11 +125,11 @@ class Tables:
     def _consult(self, event: Consulted, seq: int, at: float) -> None:
         self._db.execute(
             "INSERT INTO _consultation (seq, at, after, night, proposer, purpose, seconds, tokens_in, tokens_out,"
-            " money, failure, body)"
-            " SELECT ?, ?, COALESCE(MAX(number), 0), ?, ?, ?, ?, ?, ?, ?, ?, ? FROM _experiment",
+            " money, failure, note, body)"
+            " SELECT ?, ?, COALESCE(MAX(number), 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM _experiment",
             (
                 seq, at, self._tonight(), event.proposer, event.purpose, event.seconds, event.tokens_in,
-                event.tokens_out, event.money, event.failure, _json(event),
+                event.tokens_out, event.money, event.failure, event.note, _json(event),
             ),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ import pytest
 from nightlab.agent.hooks.clients import CLIENTS, patched
 from nightlab.agent.hooks.door import answer
 from nightlab.agent.hooks.place import PATIENCE_S, Checkout, Place, locked, place_at
-from nightlab.cli.hook import CLIENTS as AT_THE_DOOR
+from nightlab.agent.names import NAMES as AT_THE_DOOR
 from nightlab.config import Settings, load_settings
 from nightlab.ledger.mirrors import Mirrors
 from nightlab.memory import open_ledger

@@ -178,3 +178,41 @@ def test_the_door_that_hooks_go_through_is_guarded(command: str) -> None:
 def test_going_through_the_door_is_no_edit() -> None:
     """An agent may ask the lab by the door that its hooks use."""
     assert judge("sh .agents/nightlab.sh status", GROUND) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("nightlab exec --timeout 10 -- pip install einops", "dependency"),
+        ("nightlab quick -- pip install einops", "dependency"),
+        ("sh .agents/nightlab.sh exec -- pip install einops", "dependency"),
+        ("bash /work/lab/.agents/nightlab.sh agents uninstall all", "control"),
+        ("nightlab quick --runs 3 --metric loss -- sh -c 'git push'", "publish"),
+        ("nightlab run --runs 2 --proposer 'git push'", "publish"),
+        ("nightlab run --proposer=builtin --prop \"sh -c 'rm prepare.py'\"", "protected"),
+        ("nightlab quick -- uv run train.py", None),
+        ("nightlab run --hours 8 --proposer openai:any --proposer 'codex exec --skip-git-repo-check'", None),
+        ('nightlab run --proposer "it\'s"', None),
+    ],
+)
+def test_what_the_lab_is_to_run_for_an_agent_is_judged(command: str, expected: str | None) -> None:
+    """As if it stood alone, but that its output does not flood the agent's context."""
+    assert rule(command) == expected
+
+
+def test_a_refusal_speaks_of_this_lab(tmp_path: Path) -> None:
+    """It names the file that is guarded and the lab's own metric, and no metric where none is known."""
+    refusal = judge("sed -i s/a/b/ eval.py", on(protected=("eval.py",)))
+    assert refusal is not None and refusal.reason.startswith("eval.py is read-only")
+    for metric, words in (("loss", 'grep "^loss:" run.log'), ("", "Read what counts: `tail -n 50 run.log`.")):
+        shown = judge("uv run train.py > run.log 2>&1; cat run.log", on(metric=metric))
+        assert shown is not None and words in shown.instead and "val_bpb" not in shown.instead
+    (tmp_path / CONFIG_NAME).write_text('[metric]\nname = "loss"\ndirection = "minimize"\n')
+    assert ground_of(load_settings(tmp_path), tmp_path, tmp_path, "").metric == "loss"
+
+
+def test_the_table_is_open_and_the_record_is_not() -> None:
+    """Scripts may append to results.tsv, as docs/policy.md says; what the lab answers for is guarded."""
+    assert rule("printf 'x\\n' >> results.tsv") is None
+    for name in ("results/memorylab/experiments.jsonl", "results/nightlab/lab.db", "results/discovery/state.json"):
+        assert rule(f"echo x >> {name}") == "control"

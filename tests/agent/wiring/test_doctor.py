@@ -177,7 +177,7 @@ def test_a_nightlab_that_is_nowhere_fails_both(bench: Bench) -> None:
     for client, what in (("lab", "server"), ("gemini", "hooks")):
         (check,) = (c for c in examine(bench.wiring, ("gemini",)) if (c.client, c.what) == (client, what))
         assert check.status is Status.FAIL
-        assert "install it into" in check.found
+        assert "from a clone of nightlab" in check.found
         assert clients.DOOR in check.next_step
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_nightlab_that_is_nowhere_is_told_and_blocks_nothing(bench: Bench) -> 
     assert said.returncode == 1
     assert said.stdout == ""
     assert "nightlab is not installed where" in said.stderr
-    assert "uv tool install nightlab" in said.stderr
+    assert "from a clone of nightlab run `uv tool install .`" in said.stderr  # no such package is published
 
 
 @pytest.mark.parametrize(("words", "code"), [(("hook", "codex"), 1), (("check",), 2)])
@@ -102,3 +103,34 @@ def test_what_is_said_to_a_hook_reaches_it(bench: Bench) -> None:
     below.mkdir()
     said = subprocess.run(command, cwd=below, input='{"a": 1}', capture_output=True, text=True, check=True)
     assert said.stdout == '{"a": 1}'
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+@pytest.mark.parametrize("where", ["outside git", "in a repository within", "without its door", "as it should"])
+def test_no_failure_of_the_line_is_a_veto(bench: Bench, tmp_path: Path, shell: str, where: str) -> None:
+    """dash ends with 2 where it finds no script, and 2 forbids; the line ends with 1 then. An answer ends with 0."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    script(bench.root / ".venv/bin/nightlab", "cat")
+    cwd = bench.root
+    if where == "outside git":
+        cwd = tmp_path / "out"
+        cwd.mkdir()
+    elif where == "in a repository within":
+        cwd = bench.root / "within"
+        subprocess.run(["git", "init", "-q", str(cwd)], check=True)
+    elif where == "without its door":
+        shutil.rmtree(bench.root / ".agents")
+    env = {"PATH": os.environ["PATH"], "HOME": str(bench.home), "GIT_CEILING_DIRECTORIES": str(tmp_path)}
+    line = clients.hook_command("codex")
+    said = subprocess.run(
+        [shell, "-c", line], cwd=cwd, env=env, input="{}", capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stdout) == ((0, "{}") if where == "as it should" else (1, ""))
+
+
+def test_a_hook_is_told_which_lab_it_is(bench: Bench, tmp_path: Path) -> None:
+    """Its agent may be in another directory by then; other commands go by where they are called, as ever."""
+    script(bench.root / ".venv/bin/nightlab", 'echo "lab $NIGHTLAB_LAB"')
+    assert door(bench, "hook", "codex", cwd=tmp_path).stdout == f"lab {os.path.realpath(bench.root)}\n"
+    assert door(bench, "status", cwd=tmp_path).stdout == "lab \n"

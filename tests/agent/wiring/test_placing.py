@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nightlab.agent.hooks.clients import CLIENTS
+from nightlab.agent.names import NAMES
 from nightlab.agent.wiring import clients, jsontext
 from nightlab.agent.wiring.placing import State, Wiring
 from nightlab.errors import ConfigError, UsageError
@@ -24,7 +25,7 @@ from nightlab.runner.workspace import pinned
 from tests.agent.wiring.test_jsontext import laid_out, objects, values
 from tests.builders import Repo
 
-names = st.lists(st.sampled_from(clients.NAMES), min_size=1, unique=True).map(tuple)
+names = st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple)
 
 
 @st.composite
@@ -56,7 +57,7 @@ prose = st.lists(st.text("ab #@-\r", max_size=5)).map("\n".join).map(str.encode)
 @st.composite
 def labs(draw: st.DrawFn) -> Mapping[str, bytes]:
     """Files that a lab may have where ours go."""
-    every = {path for name in clients.NAMES for path in clients.client(name).files}
+    every = {path for name in NAMES for path in clients.client(name).files}
     chosen = draw(st.sets(st.sampled_from(sorted(every))))
     kinds = {".json": settings_files(), ".toml": toml_files, ".md": prose}
     return {
@@ -161,10 +162,10 @@ def test_an_empty_lab_is_empty_again(tmp_path: Path) -> None:
     """No file, no directory, nothing in git."""
     repo = Repo.make(tmp_path / "lab", {"train.py": "LR = 0.1\n"})
     wiring = Wiring.of(repo.root)
-    wiring.install(clients.NAMES)
-    assert wiring.wired() == clients.NAMES
-    assert len(tree(wiring)) > len(clients.NAMES)
-    wiring.uninstall(clients.NAMES)
+    wiring.install(NAMES)
+    assert wiring.wired() == NAMES
+    assert len(tree(wiring)) > len(NAMES)
+    wiring.uninstall(NAMES)
     assert subprocess.run(["git", "status", "--short"], cwd=repo.root, capture_output=True, check=True).stdout == b""
     assert sorted(p.name for p in repo.root.iterdir()) == [".git", "train.py"]
     assert not (repo.root / ".git" / "nightlab-wiring.json").exists()
@@ -263,7 +264,7 @@ def test_a_file_that_cannot_take_our_part_stops_the_whole(path: str, data: bytes
     with lab({path: data, ".gemini/settings.json": b"{}"}) as wiring:
         before = tree(wiring)
         with pytest.raises(ConfigError) as told:
-            wiring.install(clients.NAMES)
+            wiring.install(NAMES)
         assert message in str(told.value.args[0])
         assert told.value.hint
         assert tree(wiring) == before
@@ -324,7 +325,7 @@ def test_an_unknown_client_is_named() -> None:
     """With those that are known."""
     with pytest.raises(UsageError, match="no client is called 'emacs'") as told:
         clients.client("emacs")
-    assert all(name in told.value.hint for name in clients.NAMES)
+    assert all(name in told.value.hint for name in NAMES)
 
 
 # --- what is written --------------------------------------------------------------------------------------------
@@ -334,9 +335,9 @@ def test_a_patch_that_is_shown_is_what_would_be_written(tmp_path: Path) -> None:
     """`git apply` of it gives the same files as installing."""
     files = {"train.py": "LR = 0.1\n", "AGENTS.md": "# Mine", ".codex/config.toml": 'model = "x"\n'}
     repo, other = Repo.make(tmp_path / "a", files), Repo.make(tmp_path / "b", files)
-    patch = "".join(change.diff() for change in Wiring.of(repo.root).installing(clients.NAMES))
+    patch = "".join(change.diff() for change in Wiring.of(repo.root).installing(NAMES))
     subprocess.run(["git", "apply", "-"], cwd=repo.root, input=patch, text=True, check=True)
-    Wiring.of(other.root).install(clients.NAMES)
+    Wiring.of(other.root).install(NAMES)
     shown, written = tree(Wiring.of(repo.root)), tree(Wiring.of(other.root))
     assert {p: d for p, d in shown.items() if ".git/" not in p} == {
         p: d for p, d in written.items() if ".git/" not in p
@@ -349,7 +350,7 @@ def test_wiring_makes_no_new_baseline(tmp_path: Path) -> None:
     from nightlab.config import load_settings
 
     before = pinned(load_settings(repo.root), Git(repo.root))
-    Wiring.of(repo.root).install(clients.NAMES)
+    Wiring.of(repo.root).install(NAMES)
     subprocess.run(["git", "add", "-A"], cwd=repo.root, check=True)
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run(["git", *identity, "commit", "-qm", "wiring"], cwd=repo.root, check=True)
@@ -383,7 +384,7 @@ def test_opencodes_plugin_goes_through_the_same_door() -> None:
 def test_one_skill_for_all_clients() -> None:
     """The copy that Claude Code reads is the same file, and its head has name and description only."""
     with lab({}) as wiring:
-        wiring.install(clients.NAMES)
+        wiring.install(NAMES)
         skill = (wiring.root / ".agents/skills/nightlab/SKILL.md").read_text()
         assert (wiring.root / ".claude/skills/nightlab/SKILL.md").read_text() == skill
         head = skill.split("---\n")[1].splitlines()

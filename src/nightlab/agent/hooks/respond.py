@@ -112,7 +112,7 @@ class Responder:
 
     def _started(self, place: Place, event: SessionStarted) -> Answer:
         """The state of the search, at the start of a session and whenever the client has compacted it."""
-        self._settle(place)
+        self._settle(place, event)
         here, said = checkout(place.root), autonomy.look(place.database, place.state)
         found = sheet(place, here, self._clock(), is_whole=True)
         unsaid = self._heard(place, event)
@@ -150,7 +150,7 @@ class Responder:
         is_shell = event.tool.kind == SHELL
         trains = self._policy().training(event.tool.command, place, cwd, here) if is_shell else None
         patience_s = 0.0 if trains is None else PATIENCE_S  # nothing is lost by a plain command that waits for nobody
-        self._settle(place, patience_s)
+        self._settle(place, event, patience_s)
         known = memo.read(place, event.speaker.session)
         if trains is not None or known.told is None:
             with locked(place, patience_s) as is_ours:
@@ -180,7 +180,7 @@ class Responder:
             with locked(place) as is_ours:
                 if is_ours:
                     witness.returned(place, event.speaker, event.tool)
-            self._settle(place)
+            self._settle(place, event)
         if not event.is_heard:
             return NOTHING
         known = memo.read(place, event.speaker.session)
@@ -209,7 +209,7 @@ class Responder:
 
     def _stopping(self, place: Place, event: Stopping) -> Answer:
         """Ask the agent to go on, while its user wants that and it gets anywhere."""
-        self._settle(place)
+        self._settle(place, event)
         if not event.is_willing or place.stop.exists() or not autonomy.look(place.database, place.state).enabled:
             return NOTHING
         from nightlab.agent.hooks.asking import ask
@@ -219,14 +219,14 @@ class Responder:
 
     # --- runs that agents make themselves -------------------------------------------------------------------
 
-    def _settle(self, place: Place, patience_s: float = PATIENCE_S) -> None:
+    def _settle(self, place: Place, event: Event, patience_s: float = PATIENCE_S) -> None:
         """Record or refuse what was noted and is over; what there is to say of it is kept for its session."""
         if not has_noted(place):
             return
         from nightlab.agent.hooks import witness
 
         with locked(place, patience_s) as is_ours:
-            for one in witness.settle(place, self._clock()) if is_ours else ():
+            for one in witness.settle(place, self._clock(), event.speaker) if is_ours else ():
                 known = memo.read(place, one.note.session)
                 if known.told is None:
                     known = known._replace(told=_seq(place) - 1 if one.run else _seq(place))

@@ -67,6 +67,7 @@ def ground_of(settings: Lab, cwd: Path, home: Path, branch: str) -> Ground:
         protected=(*settings.protected, *policy.protect),
         editable=settings.editable,
         command=settings.command,
+        metric=str(getattr(getattr(settings, "metric", None), "name", "")),  # hooks do not keep it at hand
         allow=tuple(tuple(shlex.split(command)) for command in policy.allow),
         deny=tuple(Deny(tuple(shlex.split(rule.command)), rule.reason) for rule in policy.deny),
         enabled=policy.enabled,

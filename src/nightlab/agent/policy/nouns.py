@@ -56,6 +56,7 @@ class Ground:
     protected: tuple[str, ...] = ("prepare.py",)
     editable: tuple[str, ...] = ("train.py",)
     command: str = "uv run train.py"
+    metric: str = "val_bpb"  # as the run prints it; "" where that is not known
     control: tuple[str, ...] = CONTROL
     allow: tuple[tuple[str, ...], ...] = ()  # commands, word for word, that no rule about programs touches
     deny: tuple[Deny, ...] = ()

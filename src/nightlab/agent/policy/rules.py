@@ -154,7 +154,7 @@ class Rules:
             return Refusal(
                 "control", reason, "Read it as you like; `nightlab` and memorylab.py write what there is to write."
             )
-        reason = f"{name} is read-only: it holds the data and the judge, and a run with a changed one is void."
+        reason = f"{name} is read-only: it is protected in this lab, and a run with a changed one is void."
         return Refusal("protected", reason, f"Experiments change {editable} only; copy it elsewhere to try things.")
 
     @judge.register
@@ -176,10 +176,11 @@ class Rules:
             return None
         if act.out.kind == "pipe" and not set(act.out.readers) <= {"cat", "tee", "less", "more"}:
             return None
+        found = f'`grep "^{self.ground.metric}:" {LOG}` or ' if self.ground.metric else ""
         return Refusal(
             "training",
             f"All of {LOG} would land in your context after the run.",
-            f'Read what counts: `grep "^val_bpb:" {LOG}` or `tail -n 50 {LOG}`.',
+            f"Read what counts: {found}`tail -n 50 {LOG}`.",
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+from contextlib import suppress
 
 from nightlab.agent.policy.expand import as_text
 from nightlab.agent.policy.machine import Handler, Machine, quoted
 from nightlab.agent.policy.noun import altered
-from nightlab.agent.policy.nouns import Fetched, Opaque, Remove, Unguarded
+from nightlab.agent.policy.nouns import Fetched, Opaque, Remove, Train, Unguarded
 from nightlab.agent.policy.options import parsed
 from nightlab.agent.policy.state import Call, Streams
 from nightlab.agent.policy.values import DEEP, PIECE, STAR, UNKNOWN, unknowable
@@ -100,6 +102,8 @@ def _bash(machine: Machine, call: Call) -> str:
         called = options.operands[1:2]
     elif options.operands and not options.has("-s") and options.operands[0] != "-":
         file, given = options.operands[0], options.operands[1:]
+        if f"/{file}".endswith("/.agents/nightlab.sh"):  # the door, which no agent edits, hands on what it is told
+            return machine.dispatch(("nightlab", *given), call.io, call.env)
         if file in {"/dev/stdin", "/proc/self/fd/0"}:
             text = call.io.stdin or ""
         elif (found := machine.content(file)) is not None:
@@ -298,10 +302,27 @@ def _nightlab(machine: Machine, call: Call) -> str | None:
     """The lab's own program: what it starts for the agent is followed, and its guards stay on."""
     args = call.args
     if "exec" in args[:1]:
-        return machine.dispatch(parsed(args[1:], stop=True).operands, call.io, call.env)
+        return machine.dispatch(parsed(args[1:], "--timeout --backend", stop=True).operands, call.io, call.env)
+    if "quick" in args[:1]:
+        words = parsed(args[1:], "--runs --metric --minutes --timeout", stop=True).operands
+        return _quietly(machine, call, words)
+    for line in parsed(args[1:], " ".join(_PROPOSER)).values(*_PROPOSER) if "run" in args[:1] else ():
+        with suppress(ValueError):  # without a second quotation mark it names nobody, and nothing is run
+            _quietly(machine, call, tuple(shlex.split(line)))
     if args[:1] == ("agents",) and set(args[1:2]) & {"install", "uninstall"}:
         machine.note(Unguarded(" ".join(("nightlab", *args[:2]))))
     return None
+
+
+_PROPOSER = tuple("--proposer"[:end] for end in range(3, 11))  # an option may be shortened as far as it is alone
+
+
+def _quietly(machine: Machine, call: Call, words: tuple[str, ...]) -> str:
+    """A command whose output goes to the lab and not into the agent's context, be it a training run."""
+    before = len(machine.acts)
+    text = machine.dispatch(words, call.io, call.env)
+    machine.acts[before:] = [act for act in machine.acts[before:] if not isinstance(act, Train)]
+    return text
 
 
 def _over_there(machine: Machine, call: Call) -> str:

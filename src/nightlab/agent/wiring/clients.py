@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from nightlab.agent.names import NAMES
 from nightlab.agent.wiring.jsontext import Json
 from nightlab.agent.wiring.parts import Element, JsonPart, Member, Part, SectionPart, TomlPart, WholePart
 from nightlab.errors import UsageError
+from nightlab.root import FOR_LAB
 
 DOOR = ".agents/nightlab.sh"
 _SECONDS = 60  # a hook has so long: reading a run's log and judging it takes two at 10,000 runs
@@ -31,6 +33,7 @@ _PASSED_ON = (
     "HF_HOME",
     "HF_HUB_OFFLINE",
     "LD_LIBRARY_PATH",
+    FOR_LAB,
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "PYTHONPATH",
@@ -38,8 +41,9 @@ _PASSED_ON = (
     "VIRTUAL_ENV",
     "XDG_CACHE_HOME",
 )
-"""Variables that say where and on what a run happens. A server that lacks them would run on other GPUs than a command
-in the same shell, and under another profile, which makes another experiment. None of them is a secret.
+"""Variables that say where and on what a run happens, and which night asked for an idea. A server that lacks them would
+run on other GPUs than a command in the same shell, under another profile, which makes another experiment, or beside
+that night. None of them is a secret.
 """
 
 
@@ -91,14 +95,12 @@ class Client:
 SHARED = (DOOR, "AGENTS.md", ".agents/skills/nightlab/SKILL.md")
 """What several clients read: the door, the instructions, the skill."""
 
-NAMES = ("codex", "claude", "gemini", "opencode", "cursor")
-
 
 def client(name: str, prefix: str = "") -> Client:
     """The entry of one client.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `names.NAMES`.
         prefix: where in its repository the lab lies, with a slash at the end; empty at the top.
 
     Raises:
@@ -112,8 +114,12 @@ def client(name: str, prefix: str = "") -> Client:
 
 
 def hook_command(name: str, prefix: str = "") -> str:
-    """The line that a client's shell runs at each event, in whatever directory of the repository."""
-    return f"sh {_door(prefix)} hook {name}"
+    """The line that a client's shell runs at each event, in whatever directory of the repository.
+
+    Where the door is not found (outside the lab's repository, or in one within it), dash ends with 2, by which every
+    client understands a veto; so each failure becomes 1, which is none. A denial is an answer, and ends with 0.
+    """
+    return f"sh {_door(prefix)} hook {name} || exit 1"
 
 
 def server_command(prefix: str = "") -> tuple[str, ...]:

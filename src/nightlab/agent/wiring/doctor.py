@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from nightlab import __version__
+from nightlab.agent.names import NAMES
 from nightlab.agent.policy import shfmt
 from nightlab.agent.policy.syntax import ParserError
 from nightlab.agent.wiring import clients, codex, gemini, talking
@@ -61,7 +62,7 @@ def examine(wiring: Wiring, names: tuple[str, ...] = ()) -> tuple[Check, ...]:
     """
     chosen = names or wiring.wired()
     if not chosen:
-        some = f"nightlab agents install {'|'.join(clients.NAMES)}"
+        some = f"nightlab agents install {'|'.join(NAMES)}"
         return (_check("lab", "wiring", lambda: (Status.FAIL, "no client is wired here", some)),)
     found = [_check("lab", "policy", _policy)]
     if (wiring.root / clients.DOOR).is_file():

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from nightlab.agent.names import NAMES
 from nightlab.agent.wiring import clients
 from nightlab.agent.wiring.clients import Client
 from nightlab.agent.wiring.parts import Part, RefusedError
@@ -116,7 +117,7 @@ class Wiring:
 
     def wired(self) -> tuple[str, ...]:
         """The clients that have something of ours in a file of their own."""
-        return tuple(name for name in clients.NAMES if self._is_wired(self.client(name)))
+        return tuple(name for name in NAMES if self._is_wired(self.client(name)))
 
     def _is_wired(self, client: Client) -> bool:
         shared = {self._place(path) for path in clients.SHARED}
