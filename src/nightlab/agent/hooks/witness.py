@@ -179,7 +179,7 @@ def returned(place: Place, speaker: Speaker, tool: Tool) -> None:
         return
     from nightlab.agent.hooks.guarding import writes_log
 
-    if writes_log(tool.command, place, Path(speaker.cwd)):
+    if writes_log(tool.command, place, Path(speaker.cwd) / os.path.expanduser(tool.cwd)):
         for path, one in waiting:
             write(path, json.dumps(one._replace(objection=one.objection or f"another command wrote {LOG} meanwhile")))
 
