@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +63,17 @@ def test_the_ending_reaches_the_ledger_once(tmp_path: Path) -> None:
     with Ledger.open(database) as ledger:
         endings = [recorded.event for recorded in ledger.since() if isinstance(recorded.event, Ended)]
     assert [ended.outcome for ended in endings] == [outcome]
+
+
+def test_a_job_that_is_forgotten_goes_on_and_warns_nobody(tmp_path: Path) -> None:
+    """Whoever started a run may forget it: its supervisor records the ending all the same."""
+    order = script(tmp_path, "import time\ntime.sleep(1)\nprint('val_bpb: 1.5')\n")
+    job = launch(order)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del job
+        gc.collect()
+    wait_until(order.files.ended.exists, "the ending")
 
 
 def test_a_run_that_is_under_way_cannot_be_started_again(tmp_path: Path) -> None:

@@ -119,6 +119,10 @@ class LocalJob:
     def __init__(self, run: RunId, files: RunFiles, process: subprocess.Popen[bytes]) -> None:
         self._run, self._files, self._process = run, files, process
 
+    def __del__(self) -> None:
+        if self._process.poll() is None:  # a supervisor outlives whoever started it: that is nothing to warn of
+            self._process.returncode = 0
+
     @property
     def run(self) -> RunId:
         return self._run
