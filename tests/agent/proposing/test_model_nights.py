@@ -384,7 +384,7 @@ def test_runs_go_on_while_a_model_thinks(tmp_path: Path) -> None:
             opened.begin(ideas=4, hours=None, seed=1)
             with pytest.raises(KeyboardInterrupt):
                 opened.run_night()
-    assert min(seen) < 4 <= max(seen)
+    assert max(seen) >= 4  # counted only while the third idea is waited for, which never comes
 
 
 def test_the_night_s_end_does_not_wait_for_an_idea(tmp_path: Path) -> None:
