@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -123,6 +124,26 @@ def test_an_unseen_change_has_the_prior_s_deviation() -> None:
     ).scale
     assert unseen == pytest.approx(scale * MOVED * reach("depth", "up"), rel=0.1)
     assert seen < 0.5 * unseen
+
+
+def test_a_draw_is_of_the_whole_surface() -> None:
+    """In each draw two neighbours gain alike, more so than strangers do, and over many draws all is as foretold."""
+    outlook = foretold(uphill(), [lr(0.03), lr(0.0299), depth(16)])
+    rng = random.Random(5)
+    draws = np.array([outlook.drawn(rng) for _ in range(2000)])
+    together = np.corrcoef(draws.T)
+    assert together[0, 1] > 0.99
+    assert abs(together[0, 2]) < 0.5
+    assert draws.mean(axis=0) == pytest.approx(gains(outlook), abs=5e-4)
+    assert draws.std(axis=0) == pytest.approx(np.sqrt(np.diag(outlook.covariance)), rel=0.1)
+
+
+def test_a_draw_holds_for_ideas_that_are_one() -> None:
+    """The same place many times over, the base among them, gives no singular matrix: each gains what the first does."""
+    outlook = foretold(uphill(), [lr(0.1), *[lr(0.03)] * 40])
+    draw = outlook.drawn(random.Random(1))
+    assert draw[0] == pytest.approx(0.0, abs=1e-4)
+    assert draw[2:] == pytest.approx([draw[1]] * 39, abs=1e-4)
 
 
 def test_the_odds_of_a_crash_rise_near_one_and_fall_away() -> None:

@@ -16,6 +16,7 @@ labs.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -51,6 +52,7 @@ steps would have the best chances of all before anything was measured."""
 BLUR = 0.1  # deviation of a run, as a share of its (bent) distance to the base in the metric
 TINY = 1e-12  # smallest scale, as a share of the base's level: where all values are equal
 SURE = 1e-6  # smallest variance of a run, in squared units of the scale: keeps the matrix regular
+JITTER = 1e-8  # added to the variances of a draw, as a share of the largest, for the same reason
 
 FARTHEST = 6.0  # scales, on the bent axis, that a forecast is straightened to: 200 of them
 MAX_ROWS = 256  # experiments that a forecast rests on, the nearest to the base: the work grows with their cube
@@ -65,10 +67,27 @@ class Outlook:
 
     loss: FloatArray  # (n,) against the base, negative is better, bent; units of the metric, if there is any value yet
     deviation: FloatArray  # (n,)
+    covariance: FloatArray  # (n, n) of the losses against the base: neighbours are good or bad together
     crash: FloatArray  # (n,) odds of a crash
     nearest: FloatArray  # (n,) distance to the nearest experiment that was tried, infinite where there is none
     model: str  # what it rests on: "prior" or "history"
     scale: float  # beyond which differences are bent, units of the metric
+
+    def drawn(self, rng: random.Random) -> list[float]:
+        """Gains (n,), bent, in one possible world: a draw of the whole surface (Thompson sampling), not of each idea.
+
+        Drawn each by itself, the best of sixty would be the one with the luckiest draw, however much its neighbours
+        speak against it.
+        """
+        import numpy as np
+        from threadpoolctl import threadpool_limits
+
+        normal = np.array([rng.gauss(0.0, 1.0) for _ in self.loss])
+        regular = self.covariance / self.scale**2
+        regular += JITTER * max(1.0, float(np.diag(regular).max())) * np.eye(len(normal))
+        with threadpool_limits(1):
+            apart = np.linalg.cholesky(regular) @ normal
+        return [float(gain) for gain in self.scale * apart - self.loss]
 
     def plain(self, place: int) -> tuple[float, float]:
         """Gain of one idea and its deviation, straight again (the deviation to first order)."""
@@ -167,14 +186,19 @@ class Screen:
         everywhere = [self._base, *points]
         rows = self._axes.array(everywhere)
         loss = np.array([self._before(point) for point in everywhere])
-        if self._process is None:
-            deviation = self.scale * MOVED * np.sqrt(((rows - rows[:1]) ** 2).sum(axis=1))
-        else:
-            known = self._tried.shape[1]  # columns beyond are of changes that no run has had: the prior alone speaks
-            with threadpool_limits(1):
-                told, spread = self._process.predict(rows[:, :known], return_std=True)
-            loss = loss + self.scale * told
-            deviation = self.scale * np.sqrt(spread**2 + MOVED**2 * (rows[:, known:] ** 2).sum(axis=1))
+        with threadpool_limits(1):
+            if self._process is None:
+                unseen, covariance = rows - rows[:1], np.zeros((len(rows), len(rows)))
+            else:
+                known = self._tried.shape[
+                    1
+                ]  # columns beyond are of changes that no run has had: the prior alone speaks
+                unseen = rows[:, known:]
+                told, covariance = self._process.predict(rows[:, :known], return_cov=True)
+                loss = loss + self.scale * told
+            covariance = self.scale**2 * (covariance + MOVED**2 * unseen @ unseen.T)
+        against = covariance[1:, 1:] - covariance[1:, :1] - covariance[:1, 1:] + covariance[0, 0]  # the base moves too
+        deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         known_rows = (self._tried, self._broken, self._given_up)
         to_tried, to_broken, to_given_up = (_distances(rows[1:], _widened(old, rows)) for old in known_rows)
         ran, crashed = (np.exp(-0.5 * (d / CRASH_WIDTH) ** 2).sum(axis=1) for d in (to_tried, to_broken))
@@ -182,6 +206,7 @@ class Screen:
         return Outlook(
             loss=loss[1:] - loss[0],
             deviation=np.maximum(deviation[1:], TINY * self.scale),
+            covariance=against,
             crash=(CRASHES + crashed) / (TRIES + crashed + ran),
             nearest=all_of_them.min(axis=1) if all_of_them.shape[1] else np.full(len(points), np.inf),
             model="prior" if self._process is None else "history",
