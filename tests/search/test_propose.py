@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -11,9 +12,11 @@ from collections import Counter
 import pytest
 
 from nightlab.search import priors
+from nightlab.search.catalogue import BY_NAME
 from nightlab.search.conjectures import conjectures
 from nightlab.search.forecasts import MIN_ROWS
 from nightlab.search.knobs import Knob
+from nightlab.search.pieces import Piece, put_in
 from nightlab.search.propose import CITED, PARTS, Proposer, is_failed_stack
 from nightlab.search.source import source_hash
 from nightlab.types import (
@@ -272,6 +275,45 @@ def test_a_run_that_is_worth_less_than_its_price_is_not_asked_for(direction: Dir
     assert isinstance(answer(1e-6), Idea)
     assert isinstance(answer(0.0), Idea)
     assert isinstance(answer(50.0, experiments=1), Idea)  # nothing tells yet how far the metric moves
+
+
+def test_one_poor_pool_ends_no_night() -> None:
+    """Before a search says that nothing is worth its run it has looked several times, not at one pool alone."""
+
+    class Counted(random.Random):
+        drawn = 0
+
+        def choices(self, *args: object, **more: object) -> list[object]:  # one or more for each proposal
+            self.drawn += 1
+            return super().choices(*args, **more)  # type: ignore[arg-type]  # passed on as it came
+
+    night = Night(SMALL)
+    for new in ("0.02", "0.005", "0.04"):
+        night.tried("LR", "0.01", new, 0.2)
+    counts = []
+    for worth in (0.0, 50.0):
+        rng, proposer = Counted(1), Proposer(settings_digest="s", on_gpu=False, worth=worth)
+        answer = proposer.propose(night.history, night.champion, night.sources[night.champion], rng)
+        assert isinstance(answer, Exhausted if worth else Idea)
+        counts.append(rng.drawn)
+    assert counts[1] >= 3 * counts[0]
+
+
+def test_a_start_is_weighed_as_what_can_be_made_of_it() -> None:
+    """An elite of an older champion comes with the base's edits, which it lacks: both may be the best there is.
+
+    By itself it is a little behind the base, so that weighed as it ran it would hardly ever be the start.
+    """
+    night = Night({"train.py": re.sub(r"(?m)^FINAL_LR_FRAC = .*$", "FINAL_LR_FRAC = 0.1", SHIPPED["train.py"])})
+    stone = night.tried("FINAL_LR_FRAC", "0.1", "0.2", 0.9, gain=0.047)
+    night.tried("FINAL_LR_FRAC", "0.1", "0.05", 0.1, gain=-0.047)
+    files = put_in(night.sources[night.champion], [Piece(BY_NAME["no-softcap"])])
+    assert files is not None
+    change = Change(kind=ChangeKind.EDIT, name="no-softcap")
+    edited = Idea(description="no cap", files=files, plan=Plan(emitter="person"), changes=(change,))
+    night.judge(night.propose(edited, night.champion), 0.99, gain=0.05)
+    ideas = night.ideas(30, without=["stacking"])
+    assert sum(stone in idea.plan.parents for idea in ideas) > len(ideas) / 2
 
 
 def test_a_plan_names_the_conjectures_that_speak_of_it() -> None:

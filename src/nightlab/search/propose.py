@@ -55,6 +55,7 @@ POOL = 60
 cost nothing but arithmetic, and gained in surrogate nights up to about here (LOG.md)."""
 
 ROUNDS = 24  # pools without anything new, each wilder than the one before, until a source counts as exhausted
+POOR = 5  # pools with nothing worth its run until a night ends by that
 BYPASS = 0.1  # share of ideas that nobody screened
 SETTLED = 0.05  # distance to an experiment that was tried, in doublings, below which a proposal says nothing new
 SURPRISES = 8  # latest surprises that are followed
@@ -167,10 +168,18 @@ class Proposer:
         if not any(path.endswith(".py") for path in files):
             return Exhausted(reason=f"{names}: no Python, so only agents and models can propose here")
         search = _Search(self, history, base, rng, running)
+        poor: list[float] = []
         for attempt in range(ROUNDS):
-            idea = search.round(1.0 + attempt / 2)
-            if idea is not None:
-                return idea
+            found = search.round(1.0 + (attempt - len(poor)) / 2)
+            if isinstance(found, Idea | Again):
+                return found
+            if found is not None:
+                poor.append(found)
+            if len(poor) == POOR:
+                return Exhausted(
+                    reason=f"another run is expected to gain {max(poor):.2g} at most, and search.worth asks for "
+                    f"{self.worth:g}"
+                )
         if not self.knobs:
             return Exhausted(
                 reason=f"{names}: no constant in capitals to move, and no edit fits; only agents and models can propose"
@@ -249,7 +258,8 @@ class _Search:
         self._stall = stall(history, base)
         evidence = self._evidence
         stones = self._stones() if "archive" not in self._without else []
-        reached = self._screen.outlook([self._places.of(history, stone.experiment) for stone in stones])
+        # from here one gets to the stone's changes on top of the base's edits, which the stone may lack
+        reached = self._screen.outlook([self._here.moved(p.change for p in stone.pieces) for stone in stones])
         self._starts = list(zip(stones, reached.loss.tolist(), reached.deviation.tolist(), strict=True))
         self._kit = Kit(
             knobs=knobs,
@@ -374,10 +384,10 @@ class _Search:
 
     # --- a round ------------------------------------------------------------------------------------------------
 
-    def round(self, wider: float) -> Idea | Again | Exhausted | None:
+    def round(self, wider: float) -> Idea | Again | float | None:
         """The best new idea of one pool, or a settled one that has come to look better; None if all is known.
 
-        Exhausted if nothing in the pool is worth its run.
+        Where nothing in the pool is worth its run, the most that one of them is expected to gain.
         """
         pool, again = self._pool(wider), self._settled()
         if not pool:
@@ -386,10 +396,7 @@ class _Search:
         outlook = self._screen.outlook([*points, *(self._places.of(self._history, name) for name in again)])
         most = max(outlook.expected_gain(place) for place in range(len(points)))
         if outlook.model == "history" and most < self._proposer.worth:
-            return Exhausted(
-                reason=f"another run is expected to gain {most:.2g} at most, and search.worth asks for "
-                f"{self._proposer.worth:g}"
-            )
+            return most
         for place in self._order(outlook, len(pool)):
             if place >= len(pool):
                 forecast = outlook.forecast(place)
@@ -446,7 +453,7 @@ class _Search:
         places = list(range(len(outlook.loss)))
         if "prescreen" in self._without or self._rng.random() < BYPASS:
             return places[:fresh]
-        gains = [self._rng.gauss(-float(outlook.loss[place]), float(outlook.deviation[place])) for place in places]
+        gains = outlook.drawn(self._rng)
         worth = [gain * (1.0 - float(outlook.crash[place])) if gain > 0 else gain for place, gain in enumerate(gains)]
         return sorted(places, key=lambda place: -worth[place])
 
