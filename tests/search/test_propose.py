@@ -17,8 +17,9 @@ from nightlab.search.conjectures import conjectures
 from nightlab.search.forecasts import MIN_ROWS
 from nightlab.search.knobs import Knob
 from nightlab.search.pieces import Piece, put_in
-from nightlab.search.propose import CITED, PARTS, Proposer, is_failed_stack
+from nightlab.search.propose import CITED, PARTS, Proposer
 from nightlab.search.source import source_hash
+from nightlab.search.surprises import is_failed_stack
 from nightlab.types import (
     EMITTERS,
     Again,

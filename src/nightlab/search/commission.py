@@ -16,7 +16,8 @@ from nightlab.search.credit import drawn, earned, tired
 from nightlab.search.emitters import BY_NAME
 from nightlab.search.niches import Survey
 from nightlab.search.phases import near_misses, phase
-from nightlab.search.propose import CITED, has_surprised, is_failed_stack
+from nightlab.search.propose import CITED
+from nightlab.search.surprises import has_surprised, is_failed_stack
 from nightlab.types import ExperimentId, Plan
 
 EVERYWHERE = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization", "schedule")

@@ -13,10 +13,14 @@ import random
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from nightlab.history import History
+from nightlab.search.forecasts import mean_loss
 from nightlab.search.kinds import Scale
-from nightlab.search.knobs import Knob, Value, written
+from nightlab.search.knobs import Knob, Value, literal, written
 from nightlab.search.moves import is_power_of_two, move_to
 from nightlab.search.pieces import Piece
+from nightlab.search.space import Places, origin
+from nightlab.types import Direction, ExperimentId
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -55,6 +59,23 @@ def asked(knobs: Sequence[Knob], trials: Sequence[Trial], rng: random.Random) ->
             if move is not None:
                 pieces.append(Piece(move))
     return tuple(pieces)
+
+
+def measured(
+    history: History, base: ExperimentId, knobs: Sequence[Knob], places: Places, direction: Direction
+) -> list[Trial]:
+    """Numbers of the experiments on the base's line, as its constants have them, with their losses."""
+    before = origin(history, base)
+    trials: list[Trial] = []
+    for state in history.line_of(base):
+        loss = mean_loss(state, direction)
+        if loss is None or state.experiment.plan.without is not None:
+            continue
+        point = places.of(history, state.experiment.id)
+        texts = {knob.name: point.values.get(knob.name, before.get(knob.name, knob.text)) for knob in knobs}
+        values: dict[str, Value] = {name: value for name, text in texts.items() if (value := literal(text)) is not None}
+        trials.append((values, loss))
+    return trials
 
 
 def _numbers(values: dict[str, Value], space: Collection[str], powers: Collection[str]) -> dict[str, Value]:

@@ -9,36 +9,36 @@ forecasts are scored on more than their own favourites. A source that the lab ha
 from __future__ import annotations
 
 import heapq
-import math
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from nightlab.history import ExperimentState, History
+from nightlab.history import History
 from nightlab.search.archive import archive, chance_of, is_idea, named
-from nightlab.search.catalogue import BY_NAME, CATALOGUE
+from nightlab.search.catalogue import CATALOGUE
 from nightlab.search.conjectures import conjectures
-from nightlab.search.credit import INTERVAL, drawn, earned, tired
+from nightlab.search.credit import drawn, earned, tired
 from nightlab.search.edits import Edit
 from nightlab.search.effects import Effects, laid_over
 from nightlab.search.emitters import BY_NAME as EMITTERS
 from nightlab.search.emitters import Kit, Proposal, Stone, blocked, draw
 from nightlab.search.evidence import Near, gather, label, reopened
 from nightlab.search.forecasts import Outlook, Screen, mean_loss
-from nightlab.search.knobs import Knob, Value, find_knobs, literal
-from nightlab.search.lanes import Trial, asked
-from nightlab.search.moves import Move, move_to
+from nightlab.search.knobs import Knob, find_knobs
+from nightlab.search.lanes import Trial, asked, measured
+from nightlab.search.moves import Move
 from nightlab.search.niches import Survey, kind_of_changes
 from nightlab.search.phases import phase, stall
 from nightlab.search.phrases import hope
 from nightlab.search.pieces import Graft, Piece, put_in
 from nightlab.search.recipe import RECIPE
 from nightlab.search.source import source_hash
-from nightlab.search.space import Places, Point, origin
+from nightlab.search.space import Places
+from nightlab.search.surprises import surprises
+from nightlab.search.transfer import Transfer
 from nightlab.types import (
     Again,
     Change,
-    ChangeKind,
     Decision,
     Direction,
     Exhausted,
@@ -58,9 +58,6 @@ ROUNDS = 24  # pools without anything new, each wilder than the one before, unti
 POOR = 5  # pools with nothing worth its run until a night ends by that
 BYPASS = 0.1  # share of ideas that nobody screened
 SETTLED = 0.05  # distance to an experiment that was tried, in doublings, below which a proposal says nothing new
-SURPRISES = 8  # latest surprises that are followed
-SURPRISED = 2.0  # standard deviations between what was foretold and what came
-LATEST = 60  # settled experiments that surprises are looked for in
 LIKELIER = 0.5  # chance of being better from which on a settled idea is run again
 MOST_RUNS = 8  # of one idea, beyond which the search asks for no more
 AGAIN_LOOK = 256  # settled ideas that are looked at for it, as many as a forecast rests on: the likeliest
@@ -250,13 +247,13 @@ class _Search:
         self._credits = earned(history, base)
         self._tired = tired(history, base)
         self._here = self._places.of(history, base)
-        self._before = origin(history, base)
         self._survey = Survey(history)
         self._screen = Screen(history, base, knobs, proposer.direction, self._places, proposer.effects_of)
         self._trials: list[Trial] | None = None
         self._questions = QUESTIONS
         self._stall = stall(history, base)
         evidence = self._evidence
+        self._transfer = Transfer(history, base, knobs, evidence.made, self._places, proposer.files_at)
         stones = self._stones() if "archive" not in self._without else []
         # from here one gets to the stone's changes on top of the base's edits, which the stone may lack
         reached = self._screen.outlook([self._here.moved(p.change for p in stone.pieces) for stone in stones])
@@ -268,7 +265,7 @@ class _Search:
             near=self._near() if "stacking" not in self._without else (),
             stones=stones,
             start=self._start,
-            surprises=self._surprises() if "archive" not in self._without else (),
+            surprises=self._transfer.stones(surprises(history, base)) if "archive" not in self._without else (),
             numeric=self._numeric if "numeric" not in self._without else tuple,
         )
 
@@ -279,7 +276,7 @@ class _Search:
         usable = [
             (near, pieces)
             for near in self._evidence.near
-            if (pieces := self._pieces(near.changes) or self._grafted(near.experiment))
+            if (pieces := self._transfer.pieces(near.changes) or self._transfer.grafted(near.experiment))
         ]
         return sorted(usable, key=lambda pair: (-pair[0].probability, pair[0].experiment))
 
@@ -287,7 +284,7 @@ class _Search:
         """Elites that may be as good as the base, as what leads there from it."""
         if self._phase is Phase.BASELINE:
             return []
-        return self._reached(archive(self._history, self._base, self._survey).stones)
+        return self._transfer.stones(archive(self._history, self._base, self._survey).stones)
 
     def _start(self) -> Stone | None:
         """The elite that one draw of the forecast holds best, unless that is the champion (Thompson sampling)."""
@@ -298,89 +295,14 @@ class _Search:
                 best, least = stone, drawn_loss
         return best
 
-    def _surprises(self) -> list[Stone]:
-        """What went otherwise than foretold, and stacks that failed, latest first: parts of them are worth a look."""
-        found: list[ExperimentId] = []
-        settled = [state for state in self._history.line_of(self._base) if is_idea(state.experiment)]
-        for state in reversed(settled[-LATEST:]):
-            if len(found) < SURPRISES and (has_surprised(state) or is_failed_stack(state)):
-                found.append(state.experiment.id)
-        return self._reached(found)
-
-    def _reached(self, names: Iterable[ExperimentId]) -> list[Stone]:
-        stones = []
-        for name in names:
-            pieces = self._towards(self._places.of(self._history, name)) or self._grafted(name)
-            if pieces:
-                stones.append(Stone(experiment=name, pieces=pieces))
-        return stones
-
-    def _grafted(self, name: ExperimentId) -> tuple[Piece, ...]:
-        """What somebody wrote by hand, to be merged into the base; empty where its sources are not to be had."""
-        experiment = self._history.state(name).experiment
-        if [change.kind for change in experiment.changes] != [ChangeKind.FREE] or experiment.parent_commit is None:
-            return ()
-        before, after = (self._proposer.files_at(commit) for commit in (experiment.parent_commit, experiment.commit))
-        if before is None or after is None:
-            return ()
-        graft = Graft(
-            experiment=name,
-            change=experiment.changes[0],
-            family=experiment.family or "mixed",
-            title=experiment.description,
-            before=before,
-            after=after,
-        )
-        return (Piece(graft),)
-
-    def _towards(self, there: Point) -> tuple[Piece, ...]:
-        """What has to be changed in the base to get to a point; empty if that cannot be made here."""
-        changes: list[Change] = []
-        for knob in self._kit_knobs:
-            text = there.values.get(knob.name, self._before.get(knob.name, knob.text))
-            if text != knob.text:
-                changes.append(Change(kind=ChangeKind.KNOB, name=knob.name, old=knob.text, new=text))
-        changes += [Change(kind=ChangeKind.EDIT, name=name) for name in sorted(there.rest - self._here.rest)]
-        return self._pieces(changes)
-
-    def _pieces(self, changes: Iterable[Change]) -> tuple[Piece, ...]:
-        """Those changes, to be made on the present base; empty if one of them cannot be, or is there already."""
-        by_name = {knob.name: knob for knob in self._kit_knobs}
-        out: list[Piece] = []
-        for change in changes:
-            if change.kind is ChangeKind.EDIT and change.name in BY_NAME and change.name not in self._evidence.made:
-                out.append(Piece(BY_NAME[change.name]))
-                continue
-            knob, value = by_name.get(change.name), literal(change.new)
-            if knob is None or value is None or knob.text != change.old:
-                return ()
-            move = move_to(knob, change.new, value)
-            if move is None:
-                return ()
-            out.append(Piece(move))
-        return tuple(out)
-
     def _numeric(self) -> tuple[Piece, ...]:
         """What Optuna asks for, where steps find nothing any more, and a few times for one idea at most: it is slow."""
         if self._questions == 0 or self._stall < BARREN:
             return ()
         self._questions -= 1
         if self._trials is None:
-            self._trials = self._measured()
+            self._trials = measured(self._history, self._base, self._kit_knobs, self._places, self._proposer.direction)
         return asked(self._kit_knobs, self._trials, self._rng)
-
-    def _measured(self) -> list[Trial]:
-        """Numbers of the experiments on this line, as the base's constants have them, with their losses."""
-        trials: list[Trial] = []
-        for state in self._history.line_of(self._base):
-            loss = mean_loss(state, self._proposer.direction)
-            if loss is None or state.experiment.plan.without is not None:
-                continue
-            point = self._places.of(self._history, state.experiment.id)
-            texts = {k.name: point.values.get(k.name, self._before.get(k.name, k.text)) for k in self._kit_knobs}
-            values: dict[str, Value] = {n: v for n, t in texts.items() if (v := literal(t)) is not None}
-            trials.append((values, loss))
-        return trials
 
     # --- a round ------------------------------------------------------------------------------------------------
 
@@ -501,23 +423,3 @@ class _Search:
             tags=tuple(dict.fromkeys([*(tag for edit in edits for tag in edit.tags), *kinds])),
             changes=changes,
         )
-
-
-def is_failed_stack(state: ExperimentState) -> bool:
-    """Whether it put several changes together, taken over from others, and was not kept."""
-    plan, verdict = state.experiment.plan, state.verdict
-    lost = verdict is not None and verdict.decision in (Decision.DISCARD, Decision.CRASH)
-    return lost and len(plan.parents) > 0 and len(state.experiment.changes) > 1
-
-
-def has_surprised(state: ExperimentState) -> bool:
-    """Whether what came of an experiment is far from what was foretold of it."""
-    verdict, forecast = state.verdict, state.experiment.plan.forecast
-    if verdict is None or not verdict.decision.is_final or forecast is None:
-        return False
-    if verdict.decision is Decision.CRASH:
-        return forecast.crash < 0.5
-    if verdict.gain is None or verdict.low is None or verdict.high is None:
-        return False
-    spread = math.hypot(forecast.deviation, (verdict.high - verdict.low) / INTERVAL)
-    return abs(verdict.gain - forecast.gain) > SURPRISED * spread
