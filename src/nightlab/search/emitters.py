@@ -108,7 +108,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stone:
-    """An experiment besides the champion, as what has to be changed in the base to get there."""
+    """An experiment besides the champion, as what it has and the base lacks; edits of the base's own stay."""
 
     experiment: ExperimentId
     pieces: tuple[Piece, ...]

@@ -52,7 +52,7 @@ steps would have the best chances of all before anything was measured."""
 BLUR = 0.1  # deviation of a run, as a share of its (bent) distance to the base in the metric
 TINY = 1e-12  # smallest scale, as a share of the base's level: where all values are equal
 SURE = 1e-6  # smallest variance of a run, in squared units of the scale: keeps the matrix regular
-JITTER = 1e-8  # added to the variances of a draw, as a share of the largest, for the same reason
+JITTER = 1e-8  # added to the variances of a draw for the same reason, as a share of the largest, or of the scale's
 
 FARTHEST = 6.0  # scales, on the bent axis, that a forecast is straightened to: 200 of them
 MAX_ROWS = 256  # experiments that a forecast rests on, the nearest to the base: the work grows with their cube
@@ -66,7 +66,7 @@ class Outlook:
     """What is expected of several ideas, in the order of the ideas."""
 
     loss: FloatArray  # (n,) against the base, negative is better, bent; units of the metric, if there is any value yet
-    deviation: FloatArray  # (n,)
+    deviation: FloatArray  # (n,) of the idea's own level: the base's few runs leave doubt of the gain, too
     covariance: FloatArray  # (n, n) of the losses against the base: neighbours are good or bad together
     crash: FloatArray  # (n,) odds of a crash
     nearest: FloatArray  # (n,) distance to the nearest experiment that was tried, infinite where there is none
@@ -190,9 +190,8 @@ class Screen:
             if self._process is None:
                 unseen, covariance = rows - rows[:1], np.zeros((len(rows), len(rows)))
             else:
-                known = self._tried.shape[
-                    1
-                ]  # columns beyond are of changes that no run has had: the prior alone speaks
+                # columns beyond are of changes without a run: the prior alone speaks, and as a straight line each
+                known = self._tried.shape[1]
                 unseen = rows[:, known:]
                 told, covariance = self._process.predict(rows[:, :known], return_cov=True)
                 loss = loss + self.scale * told

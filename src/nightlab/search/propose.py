@@ -52,7 +52,7 @@ from nightlab.types import (
 
 POOL = 60
 """Proposals that are screened for one idea. Twelve were used in the reference's experiments (statistics.md 5); more
-cost nothing but arithmetic, and gained in surrogate nights up to about here (LOG.md)."""
+cost nothing but arithmetic."""
 
 ROUNDS = 24  # pools without anything new, each wilder than the one before, until a source counts as exhausted
 POOR = 5  # pools with nothing worth its run until a night ends by that
@@ -173,10 +173,10 @@ class Proposer:
             if found is not None:
                 poor.append(found)
             if len(poor) == POOR:
-                return Exhausted(
-                    reason=f"another run is expected to gain {max(poor):.2g} at most, and search.worth asks for "
-                    f"{self.worth:g}"
-                )
+                break
+        if poor:
+            asks = f"search.worth asks for {self.worth:g}"
+            return Exhausted(reason=f"another run is expected to gain {max(poor):.2g} at most, and {asks}")
         if not self.knobs:
             return Exhausted(
                 reason=f"{names}: no constant in capitals to move, and no edit fits; only agents and models can propose"
@@ -241,7 +241,7 @@ class _Search:
     ) -> None:
         self._proposer, self._history, self._base, self._rng = proposer, history, base, rng
         self._without, self._places = proposer.without, proposer.places
-        knobs = self._kit_knobs = proposer.knobs
+        knobs = proposer.knobs
         self._evidence = gather(history, base, running)
         self._phase = phase(history, base)
         self._credits = earned(history, base)
@@ -281,13 +281,16 @@ class _Search:
         return sorted(usable, key=lambda pair: (-pair[0].probability, pair[0].experiment))
 
     def _stones(self) -> list[Stone]:
-        """Elites that may be as good as the base, as what leads there from it."""
+        """Elites that may be as good as the base, as what they have and it lacks."""
         if self._phase is Phase.BASELINE:
             return []
         return self._transfer.stones(archive(self._history, self._base, self._survey).stones)
 
     def _start(self) -> Stone | None:
-        """The elite that one draw of the forecast holds best, unless that is the champion (Thompson sampling)."""
+        """The elite that draws best, unless that is the champion (Thompson sampling).
+
+        Each draws by itself: they are few, and lie in different niches.
+        """
         best, least = None, 0.0
         for stone, loss, deviation in self._starts:
             drawn_loss = self._rng.gauss(loss, deviation)
@@ -300,9 +303,10 @@ class _Search:
         if self._questions == 0 or self._stall < BARREN:
             return ()
         self._questions -= 1
+        knobs = self._proposer.knobs
         if self._trials is None:
-            self._trials = measured(self._history, self._base, self._kit_knobs, self._places, self._proposer.direction)
-        return asked(self._kit_knobs, self._trials, self._rng)
+            self._trials = measured(self._history, self._base, knobs, self._places, self._proposer.direction)
+        return asked(knobs, self._trials, self._rng)
 
     # --- a round ------------------------------------------------------------------------------------------------
 
