@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import islice
 
 from nightlab.history import History
 from nightlab.search.archive import is_idea
@@ -17,7 +18,7 @@ from nightlab.search.emitters import BY_NAME
 from nightlab.search.niches import Survey
 from nightlab.search.phases import near_misses, phase
 from nightlab.search.propose import CITED
-from nightlab.search.surprises import has_surprised, is_failed_stack
+from nightlab.search.surprises import surprising
 from nightlab.types import ExperimentId, Plan
 
 EVERYWHERE = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization", "schedule")
@@ -68,8 +69,7 @@ def _material(history: History, base: ExperimentId, emitter: str) -> str:
         found = [state.experiment.id for state in near_misses(history, base)][:NAMED]
         return f"Those that fell short of proof: {', '.join(found)}." if found else ""
     if emitter == "anomaly_chaser":
-        line = (s for s in reversed(history.line_of(base)) if has_surprised(s) or is_failed_stack(s))
-        found = [state.experiment.id for _, state in zip(range(NAMED), line, strict=False)]
+        found = list(islice(surprising(reversed(history.line_of(base))), NAMED))
         return f"What surprised: {', '.join(found)}." if found else ""
     return ""
 

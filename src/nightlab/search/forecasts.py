@@ -67,7 +67,7 @@ class Outlook:
 
     loss: FloatArray  # (n,) against the base, negative is better, bent; units of the metric, if there is any value yet
     deviation: FloatArray  # (n,) of the idea's own level: the base's few runs leave doubt of the gain, too
-    covariance: FloatArray  # (n, n) of the losses against the base: neighbours are good or bad together
+    covariance: FloatArray  # (n, n) of the losses against the base, over scale squared: neighbours go together
     crash: FloatArray  # (n,) odds of a crash
     nearest: FloatArray  # (n,) distance to the nearest experiment that was tried, infinite where there is none
     model: str  # what it rests on: "prior" or "history"
@@ -83,10 +83,9 @@ class Outlook:
         from threadpoolctl import threadpool_limits
 
         normal = np.array([rng.gauss(0.0, 1.0) for _ in self.loss])
-        regular = self.covariance / self.scale**2
-        regular += JITTER * max(1.0, float(np.diag(regular).max())) * np.eye(len(normal))
+        jitter = JITTER * max(1.0, float(np.diag(self.covariance).max()))
         with threadpool_limits(1):
-            apart = np.linalg.cholesky(regular) @ normal
+            apart = np.linalg.cholesky(self.covariance + jitter * np.eye(len(normal))) @ normal
         return [float(gain) for gain in self.scale * apart - self.loss]
 
     def plain(self, place: int) -> tuple[float, float]:
@@ -195,9 +194,9 @@ class Screen:
                 unseen = rows[:, known:]
                 told, covariance = self._process.predict(rows[:, :known], return_cov=True)
                 loss = loss + self.scale * told
-            covariance = self.scale**2 * (covariance + MOVED**2 * unseen @ unseen.T)
+            covariance = covariance + MOVED**2 * unseen @ unseen.T
         against = covariance[1:, 1:] - covariance[1:, :1] - covariance[:1, 1:] + covariance[0, 0]  # the base moves too
-        deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        deviation = self.scale * np.sqrt(np.maximum(np.diag(covariance), 0.0))
         known_rows = (self._tried, self._broken, self._given_up)
         to_tried, to_broken, to_given_up = (_distances(rows[1:], _widened(old, rows)) for old in known_rows)
         ran, crashed = (np.exp(-0.5 * (d / CRASH_WIDTH) ** 2).sum(axis=1) for d in (to_tried, to_broken))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from nightlab.history import ExperimentState, History
 from nightlab.search.archive import is_idea
@@ -16,12 +18,13 @@ LATEST = 60  # settled experiments that surprises are looked for in
 
 def surprises(history: History, base: ExperimentId) -> list[ExperimentId]:
     """The latest such experiments on the line of `base`, latest first."""
-    found: list[ExperimentId] = []
     settled = [state for state in history.line_of(base) if is_idea(state.experiment)]
-    for state in reversed(settled[-LATEST:]):
-        if len(found) < SURPRISES and (has_surprised(state) or is_failed_stack(state)):
-            found.append(state.experiment.id)
-    return found
+    return list(islice(surprising(reversed(settled[-LATEST:])), SURPRISES))
+
+
+def surprising(states: Iterable[ExperimentState]) -> Iterator[ExperimentId]:
+    """Those of the experiments, in their order."""
+    return (state.experiment.id for state in states if has_surprised(state) or is_failed_stack(state))
 
 
 def is_failed_stack(state: ExperimentState) -> bool:
